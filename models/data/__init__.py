@@ -1,0 +1,3 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""Memory-mapped frames and the data module."""
