@@ -28,7 +28,7 @@ def log_ids(folder: Path, suffix: str = ".h5") -> list[str]:
     return sorted(path.name.removesuffix(suffix) for path in folder.glob(f"*{suffix}"))
 
 
-def _attribute(value: Any) -> str | int | float | bool:
+def _attribute(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
@@ -48,9 +48,7 @@ def _open(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str | int | fl
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; run the stage that writes it (`dvc repro`)") from None
     except OSError as error:
-        raise InputError(
-            f"{path} cannot be read as HDF5 ({error}); delete it and run `dvc repro` again"
-        ) from error
+        raise InputError(f"{path} cannot be read as HDF5 ({error}); delete it and run `dvc repro` again") from error
 
 
 def _require_schema(path: Path, attributes: Mapping[str, object], schema: str) -> None:
@@ -116,7 +114,7 @@ class LogFrames:
 
     @cached_property
     def _ego1_SE3_ego0(self) -> NDArray[np.float64]:
-        return inverse_SE3(self.city_SE3_ego[1:]) @ self.city_SE3_ego[:-1]  # (T-1, 4, 4)
+        return np.matmul(inverse_SE3(self.city_SE3_ego[1:]), self.city_SE3_ego[:-1])  # (T-1, 4, 4)
 
     def span(self, frame: int) -> slice:
         """Rows of the points of one sweep in every column of the log."""
@@ -136,7 +134,8 @@ class LogFrames:
 
     def ego1_SE3_ego0(self, frame: int) -> NDArray[np.float64]:
         """Ego motion (4, 4) from a sweep to the next: ``C1⁻¹ C0``, double precision."""
-        return self._ego1_SE3_ego0[frame]
+        motion: NDArray[np.float64] = self._ego1_SE3_ego0[frame]
+        return motion
 
 
 @dataclass(frozen=True)

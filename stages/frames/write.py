@@ -53,9 +53,7 @@ def write_columns(
         attributes: what made them; no dates, hosts or paths, since equal content must give equal bytes.
     """
     with atomic(path) as temporary:
-        with h5py.File(
-            temporary, "w", libver="v110", alignment_threshold=1, alignment_interval=_ALIGNMENT
-        ) as file:
+        with h5py.File(temporary, "w", libver="v110", alignment_threshold=1, alignment_interval=_ALIGNMENT) as file:
             file.attrs["schema"] = schema
             for name in sorted(attributes):
                 file.attrs[name] = attributes[name]

@@ -1,0 +1,89 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""The code that a result depends on, found by walking imports from a module through the project."""
+
+import ast
+import hashlib
+import importlib.metadata
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("stages", "models", "kernels")
+
+
+def module_file(name: str) -> Path | None:
+    """File of a project module by its dotted name, or None if the project has no such module."""
+    if name.split(".")[0] not in PACKAGES:
+        return None
+    base = ROOT.joinpath(*name.split("."))
+    for path in (base.with_suffix(".py"), base / "__init__.py"):
+        if path.is_file():
+            return path
+    return None
+
+
+def imported_modules(file: Path) -> set[str]:
+    """Dotted names that a file imports anywhere in it, within functions too, and `from x import module`."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            names.add(node.module)
+            names.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return names
+
+
+@cache
+def project_modules(module: str) -> tuple[str, ...]:
+    """A module and every project module that it imports, directly or not, sorted.
+
+    Package files that hold nothing but a docstring are left out: nothing depends on them.
+    """
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        file = module_file(name)
+        if file is None or name in found:
+            continue
+        found.add(name)
+        waiting.extend(imported_modules(file))
+    return tuple(sorted(name for name in found if not _is_empty(name)))
+
+
+def _is_empty(module: str) -> bool:
+    file = module_file(module)
+    if file is None or file.name != "__init__.py":
+        return False
+    return all(isinstance(node, ast.Expr) for node in ast.parse(file.read_text()).body)
+
+
+@cache
+def code_digest(module: str) -> str:
+    """SHA-256 over the meaning of a module's code and of all it imports in the project.
+
+    Comments, docstrings and layout do not count: they cannot change a result.
+    """
+    digest = hashlib.sha256()
+    for name in project_modules(module):
+        file = module_file(name)
+        if file is not None:
+            digest.update(f"{name}\n{_without_docstrings(file)}\n".encode())
+    return digest.hexdigest()
+
+
+def _without_docstrings(file: Path) -> str:
+    tree = ast.parse(file.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0] if node.body else None
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
+
+
+def package_versions(packages: tuple[str, ...]) -> dict[str, str]:
+    """Installed versions of distributions, by name."""
+    return {name: importlib.metadata.version(name) for name in sorted(packages)}

@@ -1,0 +1,91 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""The entry point of every stage: arguments, parameters, errors in one sentence, and an end that leaves nothing."""
+
+import argparse
+import importlib
+import inspect
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from models.errors import InputError
+from stages.pipeline.parameters import PARAMS_FILE, from_mapping, read_file
+from stages.pipeline.source import DataParameters
+
+SPLITS = ("train", "val", "test")
+
+
+def stage_main(name: str, main: Callable[..., None], parameters: type) -> None:
+    """Run a stage from the command line.
+
+    Args:
+        name: name of the stage and of its section in params.yaml.
+        main: `main(parameters)` or `main(split, parameters)`.
+        parameters: dataclass of the section.
+    """
+    arguments = _parse(name, main)
+    signal.signal(signal.SIGTERM, _interrupt)
+    if "DVC_STAGE" in os.environ:
+        _end_with(os.getppid())
+    try:
+        check_parameters(arguments.params)
+        section: Any = from_mapping(name, parameters, read_file(arguments.params)[name])
+        main(arguments.split, section) if "split" in arguments else main(section)
+    except InputError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\n{name} was interrupted; finished logs are kept\n")
+        sys.stderr.flush()
+        os._exit(130)  # workers end with this process; waiting for their logs would take minutes
+
+
+def check_parameters(file: Path = PARAMS_FILE) -> None:
+    """Check every section of the parameter file, so that a bad value stops the first stage and not the last.
+
+    Raises:
+        InputError: naming the parameter.
+    """
+    for section, values in read_file(file).items():
+        from_mapping(section, _parameters_class(section, file), values)
+
+
+def _parameters_class(section: str, file: Path) -> type:
+    if section == "data":
+        return DataParameters
+    module = f"stages.{section}"
+    try:
+        return importlib.import_module(module).Parameters  # type: ignore[no-any-return]
+    except ModuleNotFoundError as error:
+        if error.name != module:
+            raise
+        raise InputError(f"{file} has a section {section!r} that no stage reads") from None
+
+
+def _parse(name: str, main: Callable[..., None]) -> argparse.Namespace:
+    module = sys.modules["__main__"]
+    parser = argparse.ArgumentParser(prog=f"python -m stages.{name}", description=module.__doc__)
+    if "split" in inspect.signature(main).parameters:
+        parser.add_argument("--split", choices=SPLITS, required=True, help="part of the data to work on")
+    parser.add_argument("--params", type=Path, default=PARAMS_FILE, help="parameter file (default: %(default)s)")
+    return parser.parse_args()
+
+
+def _interrupt(signum: int, frame: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _end_with(parent: int) -> None:
+    """DVC killed alone leaves its stage running, which would write into the next run's output."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -1,0 +1,17 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which data the pipeline runs on: section `data` of params.yaml."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class DataParameters:
+    """Section `data`.
+
+    Attributes:
+        source: `simulated`, or `av2` for logs in Argoverse 2's layout under the root that the machine names.
+    """
+
+    source: Literal["simulated", "av2"]
