@@ -1,0 +1,86 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""What DeFlow and FastFlow3D share: pillars, U-Net, and the gather of pillar features at the points."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from models.clouds import Clouds, take
+from models.grid import Grid
+from models.pillars import Embedder
+from models.unet import FastFlow3DUNet
+
+CHANNELS = 32  # of the published networks' pillars
+
+
+class PillarFlow(nn.Module):
+    """Residual flow of the points of sweep 0 from two sweeps in the frame of sweep 1.
+
+    A subclass sets `head`. With width c, pillars have c channels and a point sees 4c: its pillar in both
+    sweeps and in the decoded image.
+    """
+
+    head: nn.Module
+
+    def __init__(self, grid: Grid, width: int = CHANNELS) -> None:
+        super().__init__()
+        if width < 4 or width % 4:
+            raise ValueError(f"width must be a positive multiple of 4, got {width}")
+        self.grid = grid
+        self.embedder = Embedder(grid, width)
+        self.backbone = FastFlow3DUNet(width)
+
+    def forward(self, cloud0: Clouds, cloud1: Clouds) -> Tensor:
+        """Residual flow of cloud 0.
+
+        Args:
+            cloud0: B clouds, ego motion removed, all points inside the grid (see `crop`).
+            cloud1: B clouds of the next sweep, all points inside the grid.
+
+        Returns:
+            (N0, 3) m, in the axes of sweep 1's ego frame.
+        """
+        batch = cloud0.size
+        if cloud1.size != batch:
+            raise ValueError(f"both sweeps must hold the same number of clouds, got {batch} and {cloud1.size}")
+        points = torch.cat([cloud0.points, cloud1.points])
+        self._check(points)
+        image = torch.cat([cloud0.sample, cloud1.sample + batch])
+        cells = self.grid.cells(points)
+        pillars = self.embedder(points, cells, image, 2 * batch)
+        decoded = self.backbone(pillars)
+        first = len(cloud0.points)
+        index = cells.index[:first] + cloud0.sample * (self.grid.rows * self.grid.columns)
+        return self.head(self._gather(pillars, decoded, index), cells.offset[:first])
+
+    def _check(self, points: Tensor) -> None:
+        """Look at the points where that does not wait for a device."""
+        if points.is_cuda:
+            return
+        if not points.isfinite().all():
+            raise ValueError("points must be finite, got NaN or infinity")
+        if not self.grid.inside(points).all():
+            raise ValueError(f"points outside the grid {self.grid.minimum} to {self.grid.maximum}: crop them first")
+
+    def _gather(self, pillars: Tensor, decoded: Tensor, index: Tensor) -> Tensor:
+        before0, before1 = pillars.chunk(2)
+        images = [before0, before1, decoded]
+        flat = [image.permute(0, 2, 3, 1).reshape(-1, image.shape[1]) for image in images]
+        return torch.cat([image.index_select(0, index) for image in flat], dim=1)
+
+
+def crop(clouds: Clouds, grid: Grid) -> tuple[Clouds, Tensor]:
+    """The points inside the grid, and which they are: (N,) bool."""
+    inside = grid.inside(clouds.points)
+    return take(clouds, inside), inside
+
+
+def initialise(network: nn.Module) -> None:
+    """Xavier-uniform weights and zero biases for Conv2d and Linear; the rest keeps torch's defaults."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.xavier_uniform_(module.weight)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)

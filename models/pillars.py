@@ -1,0 +1,68 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pillar features: clouds to bird's-eye images (PointPillars with the mean, as FastFlow3D uses it)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.grid import Cells, Grid
+
+
+class PillarFeatures(nn.Module):
+    """Linear, batch norm and ReLU on each point, then the mean over its pillar."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        layer = nn.Sequential(
+            nn.Linear(9, channels, bias=False), nn.BatchNorm1d(channels, eps=1e-3, momentum=0.01), nn.ReLU()
+        )
+        self.pfn_layers = nn.ModuleList([layer])
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Point features (N, 9) to (N, channels)."""
+        layer = self.pfn_layers[0]
+        if self.training and len(features) < 2:  # no statistics from one point
+            linear, norm = layer[0], layer[1]
+            scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
+            return F.relu((linear(features) - norm.running_mean) * scale + norm.bias)
+        return layer(features)
+
+
+class Embedder(nn.Module):
+    """Images of pillars for a batch of clouds.
+
+    Batch-norm statistics in training come from all points of both sweeps of the whole batch at once, and the
+    running statistics are updated once a step.
+    """
+
+    def __init__(self, grid: Grid, channels: int) -> None:
+        super().__init__()
+        self.grid = grid
+        self.channels = channels
+        self.feature_net = PillarFeatures(channels)
+
+    def forward(self, points: Tensor, cells: Cells, image: Tensor, images: int) -> Tensor:
+        """Canvas of pillar features.
+
+        Args:
+            points: (N, 3) m, all inside the grid.
+            cells: Their cells.
+            image: (N,) the image each point belongs to.
+            images: Number of images.
+
+        Returns:
+            (images, channels, rows, columns), channels last in memory; empty pillars are 0.
+        """
+        rows, columns = self.grid.rows, self.grid.columns
+        pillar = image * (rows * columns) + cells.index
+        ones = torch.ones_like(points[:, :1])
+        total = points.new_zeros(images * rows * columns, 4)
+        total = total.index_add(0, pillar, torch.cat([points, ones], dim=1))[pillar]
+        count = total[:, 3:]
+        features = torch.cat([points, points - total[:, :3] / count, cells.offset], dim=1)
+        means = self.feature_net(features) / count
+        canvas = means.new_zeros(images * rows * columns, self.channels).index_add(0, pillar, means)
+        return canvas.view(images, rows, columns, self.channels).permute(0, 3, 1, 2)

@@ -1,0 +1,90 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""The bird's-eye U-Net of FastFlow3D (Jund et al. 2021), in the layout of the published weights."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ConvNormGELU(nn.Module):
+    """3x3 convolution, batch norm, GELU."""
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1)
+        self.batchnorm = nn.BatchNorm2d(channels_out)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Image (B, in, H, W) to (B, out, H / stride, W / stride)."""
+        image = self.conv(image)
+        if image.shape[-2:] != (1, 1):
+            image = self.batchnorm(image)
+        return F.gelu(image)
+
+
+class UpsampleSkip(nn.Module):
+    """Join a coarse image with the skip image of twice its size; no norm, no activation."""
+
+    def __init__(self, coarse: int, skip: int, out: int) -> None:
+        super().__init__()
+        up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
+        self.u1_u2 = nn.Sequential(nn.Conv2d(coarse, skip, 1), up)
+        self.u3 = nn.Conv2d(skip, skip, 1)
+        self.u4_u5 = nn.Sequential(
+            nn.Conv2d(2 * skip, out, 3, padding=1), nn.Conv2d(out, out, 3, padding=1)
+        )
+
+    def forward(self, coarse: Tensor, skip: Tensor) -> Tensor:
+        """(B, coarse, H, W) and (B, skip, 2H, 2W) to (B, out, 2H, 2W)."""
+        return self.u4_u5(torch.cat([self.u1_u2(coarse), self.u3(skip)], dim=1))
+
+
+def encoder_step(channels_in: int, channels_out: int, blocks: int) -> nn.Sequential:
+    """One level of the encoder: half the size, then `blocks` - 1 blocks at that size."""
+    first = ConvNormGELU(channels_in, channels_out, stride=2)
+    rest = [ConvNormGELU(channels_out, channels_out) for _ in range(blocks - 1)]
+    return nn.Sequential(first, *rest)
+
+
+class FastFlow3DUNet(nn.Module):
+    """Shared encoder of all sweeps, decoder of their concatenated levels.
+
+    All sweeps pass the encoder as one batch: in training its batch-norm statistics are those of all sweeps
+    together, updated once a step. Evaluation is exactly the published function.
+    """
+
+    def __init__(self, channels: int, sweeps: int = 2) -> None:
+        super().__init__()
+        self.sweeps = sweeps
+        c = channels
+        self.encoder_step_1 = encoder_step(c, 2 * c, 4)
+        self.encoder_step_2 = encoder_step(2 * c, 4 * c, 6)
+        self.encoder_step_3 = encoder_step(4 * c, 8 * c, 6)
+        coarse = sweeps * c  # 2c for two sweeps: the channels of the decoded image
+        self.decoder_step1 = UpsampleSkip(8 * coarse, 4 * coarse, 4 * coarse)
+        self.decoder_step2 = UpsampleSkip(4 * coarse, 2 * coarse, 2 * coarse)
+        self.decoder_step3 = UpsampleSkip(2 * coarse, coarse, coarse)
+        self.decoder_step4 = nn.Conv2d(coarse, coarse, 3, padding=1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Decode the images of all sweeps.
+
+        Args:
+            image: (sweeps * B, C, H, W), the B images of the first sweep, then those of the next.
+
+        Returns:
+            (B, sweeps * C, H, W).
+        """
+        fine = self.encoder_step_1(image)
+        middle = self.encoder_step_2(fine)
+        coarse = self.encoder_step_3(middle)
+        decoded = self.decoder_step1(self._beside(coarse), self._beside(middle))
+        decoded = self.decoder_step2(decoded, self._beside(fine))
+        decoded = self.decoder_step3(decoded, self._beside(image))
+        return self.decoder_step4(decoded)
+
+    def _beside(self, image: Tensor) -> Tensor:
+        return torch.cat(image.chunk(self.sweeps), dim=1)
