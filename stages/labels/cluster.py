@@ -1,0 +1,94 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""Clusters of the dynamic points of each sweep by HDBSCAN, fused into the one label column that losses read."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.data.logfile import LogColumns, LogFrames
+from stages.frames.write import write_columns
+from stages.labels.inputs import required
+
+SCHEMA = "clusters/1"
+STATIC = 0
+UNCLUSTERED = 1  # dynamic, but no part of a cluster
+FIRST_CLUSTER = 2
+
+
+@dataclass(frozen=True)
+class ClusterParameters:
+    """Knobs of HDBSCAN.
+
+    Attributes:
+        min_cluster_size: fewest points of a cluster; also the neighbours that make a point a core point.
+        epsilon: clusters nearer than this are not split further, metres.
+        alpha: scale of distances in robust single linkage.
+        single_cluster: let all dynamic points of a sweep be one cluster; without it a lone moving object is
+            cut in pieces or left unclustered.
+    """
+
+    min_cluster_size: int
+    epsilon: float
+    alpha: float
+    single_cluster: bool
+
+    def __post_init__(self) -> None:
+        if self.min_cluster_size < 2:
+            raise ValueError(f"min_cluster_size must be at least 2, not {self.min_cluster_size}")
+        if self.epsilon < 0:
+            raise ValueError(f"epsilon must not be negative, but is {self.epsilon}")
+        if self.alpha <= 0:
+            raise ValueError(f"alpha must be positive, not {self.alpha}")
+
+
+def cluster_labels(
+    points: NDArray[np.floating], dynamic: NDArray[np.bool_], parameters: ClusterParameters
+) -> NDArray[np.int16]:
+    """Fused labels of one sweep.
+
+    Args:
+        points: points, metres  # (N, 3)
+        dynamic: which of them are dynamic  # (N,)
+        parameters: the knobs of HDBSCAN.
+
+    Returns:
+        0 static, 1 dynamic outside clusters, 2 and up the clusters of this sweep  # (N,)
+    """
+    labels = np.where(dynamic, UNCLUSTERED, STATIC).astype(np.int16)
+    rows = np.flatnonzero(dynamic)
+    if len(rows) < parameters.min_cluster_size:
+        return labels  # no cluster is possible, and HDBSCAN raises on none and one
+    import hdbscan
+
+    method = hdbscan.HDBSCAN(
+        min_cluster_size=parameters.min_cluster_size,
+        cluster_selection_epsilon=parameters.epsilon,
+        alpha=parameters.alpha,
+        allow_single_cluster=parameters.single_cluster,
+        core_dist_n_jobs=1,
+    )
+    found = method.fit_predict(points[rows].astype(np.float64))  # (K,) noise -1
+    labels[rows] = np.where(found < 0, UNCLUSTERED, found + FIRST_CLUSTER)
+    return labels
+
+
+def cluster_log(
+    log_id: str,
+    inputs: Mapping[str, Path | None],
+    outputs: Mapping[str, Path],
+    parameters: ClusterParameters,
+) -> None:
+    """Fused labels of one log, from its `frames`, `ground` and `dynamic` to `clusters`."""
+    frames = LogFrames.open(required(inputs, "frames", log_id))
+    ground = LogColumns.open(required(inputs, "ground", log_id), "ground/1", frames).column("ground")
+    dynamic = LogColumns.open(required(inputs, "dynamic", log_id), "dynamic/1", frames).column("dynamic")
+    labels = np.zeros(frames.num_points, dtype=np.int16)
+    for t in range(frames.num_frames):
+        rows = frames.span(t)
+        labels[rows] = cluster_labels(frames.xyz(t), dynamic[rows] & ~ground[rows], parameters)
+    attributes = {"log_id": log_id, "frames_digest": frames.digest, **asdict(parameters)}
+    write_columns(outputs["clusters"], SCHEMA, {"label": labels}, attributes)

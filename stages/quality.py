@@ -1,0 +1,50 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""Quality of the labels of a split: statistics, and agreement with the boxes where there are any."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from stages.frames.write import atomic
+from stages.labels.quality import QualityParameters, count_table, quality_log, summary
+from stages.pipeline.logs import map_logs, split_tasks
+from stages.pipeline.main import stage_main
+
+Parameters = QualityParameters
+TABLE = "logs.parquet"
+
+
+def main(split: str, parameters: QualityParameters) -> None:
+    """Write the table `data/quality/<split>/logs.parquet`, one row a log, and `metrics/labels.json`."""
+    import polars as pl
+
+    folder = Path("data/quality") / split
+    map_logs(
+        "quality",
+        quality_log,
+        split_tasks(split, ("frames", "ground", "dynamic", "clusters", "truth")),
+        parameters,
+        outputs={"quality": folder},
+        suffixes={"quality": ".parquet"},
+        packages=("numpy", "polars"),
+        finish=join_rows,
+    )
+    metrics = summary(pl.read_parquet(folder / TABLE).to_dict(as_series=False))
+    with atomic(Path("metrics/labels.json")) as file:
+        file.write_text(json.dumps(metrics, indent=2) + "\n")
+
+
+def join_rows(folders: Mapping[str, Path]) -> None:
+    """Put the one-row tables of the logs into one table, in the order of their ids."""
+    import polars as pl
+
+    rows = sorted(folders["quality"].glob("*.parquet"))
+    table = pl.concat([count_table([], []), *(pl.read_parquet(row) for row in rows)])
+    for row in rows:
+        row.unlink()
+    table.write_parquet(folders["quality"] / TABLE, statistics=False)
+
+
+if __name__ == "__main__":
+    stage_main("quality", main, Parameters)
