@@ -114,7 +114,8 @@ class LogFrames:
 
     @cached_property
     def _ego1_SE3_ego0(self) -> NDArray[np.float64]:
-        return np.matmul(inverse_SE3(self.city_SE3_ego[1:]), self.city_SE3_ego[:-1])  # (T-1, 4, 4)
+        motion: NDArray[np.float64] = inverse_SE3(self.city_SE3_ego[1:]) @ self.city_SE3_ego[:-1]  # (T-1, 4, 4)
+        return motion
 
     def span(self, frame: int) -> slice:
         """Rows of the points of one sweep in every column of the log."""

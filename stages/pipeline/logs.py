@@ -28,12 +28,15 @@ class LogTask:
     Attributes:
         log_id: id of the log; its output files are named by it.
         inputs: files or folders that are read, by kind; one that does not exist is given to the function as None.
+        pinned: further files or folders that are read, whose content `arguments` pin; they do not enter the key,
+            so that data may move.
         arguments: further plain values that determine the result.
         sweeps: number of sweeps, for the progress bar alone.
     """
 
     log_id: str
     inputs: Mapping[str, Path]
+    pinned: Mapping[str, Path] = field(default_factory=dict)
     arguments: Mapping[str, str | int | float] = field(default_factory=dict)
     sweeps: int = 0
 
@@ -140,7 +143,7 @@ def _run_log(job: _Job) -> _Result:
     with job.store.claim(key):
         found = job.store.intact(key)
         if not found:
-            _compute(job, key, inputs)
+            _compute(job, key, {**inputs, **job.task.pinned})
     return _Result(key, found, time.perf_counter() - start)
 
 

@@ -1,0 +1,58 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The official v2 evaluator, compared with ours in tests; without its dependencies, of which open3d alone is 1 GB.
+V2_EVALUATOR := bucketed-scene-flow-eval==2.0.25
+PLAIN := kernels models stages
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-test repro catalog test test-full lint format clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(VENV)/.ready ## Create .venv and install what the pipeline needs (idempotent)
+
+$(VENV)/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v in ((3, 11), (3, 12)) else \
+	  f"error: Python 3.11 or 3.12 is needed and {sys.executable} is {v[0]}.{v[1]}; run make PYTHON=python3.12 …")'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25'
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+setup-test: $(VENV)/.ready-test
+
+$(VENV)/.ready-test: $(VENV)/.ready
+	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --no-deps $(V2_EVALUATOR)
+	touch $@
+
+repro: setup ## Run the whole pipeline: raw logs to metrics/val.json
+	dvc repro
+	@python -m stages.evaluation.show metrics/val.json
+
+catalog: setup ## List the raw logs anew: the way to say that real logs were added or removed
+	for split in train val test; do dvc repro --quiet --force --single-item catalog@$$split || exit 1; done
+
+test: setup-test ## Run every test that needs no GPU and no system service
+	python -m pytest
+
+test-full: setup-test ## Run all tests, the slow ones and those that need a GPU too
+	python -m pytest -m "slow or not slow"
+
+lint: setup-test ## Check style and types
+	ruff check .
+	ruff format --check .
+	mypy $(PLAIN)
+
+format: setup-test ## Put the code into the project's layout
+	ruff format .
+	ruff check --fix .
+
+clean: ## Remove everything that can be made again: artifacts, store, caches and .venv
+	rm -rf $(VENV) .scratch .dvc/cache .dvc/tmp report data/[a-bd-z]* data/clusters data/curves .pytest_cache .mypy_cache .ruff_cache
