@@ -1,0 +1,65 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""Where things lie in an Argoverse 2 log folder, and which of them this project reads."""
+
+from pathlib import Path
+
+from models.errors import InputError
+
+POSES = "city_SE3_egovehicle.feather"
+CALIBRATION = "calibration/egovehicle_SE3_sensor.feather"
+ANNOTATIONS = "annotations.feather"
+SWEEPS = "sensors/lidar"
+RASTER_PATTERN = "map/*_ground_height_surface____*.npy"
+SIM2_PATTERN = "map/*___img_Sim2_city.json"
+
+
+def logs_folder(root: Path, split: str) -> Path | None:
+    """Folder of a split's logs under a data root, or None if the root has no such split.
+
+    Args:
+        root: folder that holds `sensor/<split>/<log>` or `lidar/<split>/<log>`.
+        split: `train`, `val` or `test`.
+
+    Raises:
+        InputError: if the root is absent or is no Argoverse 2 root.
+    """
+    if not root.is_dir():
+        raise InputError(f"the AV2 root {root} is not a folder; set AV2_ROOT or av2_root in compute.yaml")
+    datasets = [root / name for name in ("sensor", "lidar") if (root / name).is_dir()]
+    if len(datasets) != 1:
+        found = "both sensor and lidar" if datasets else "neither sensor nor lidar"
+        raise InputError(
+            f"the AV2 root {root} holds {found}; it must hold one of them, with <split>/<log> folders below"
+        )
+    folder = datasets[0] / split
+    return folder if folder.is_dir() else None
+
+
+def log_folders(folder: Path) -> list[Path]:
+    """Log folders of a split, sorted by id; hidden folders and plain files are not logs."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def read_files(log: Path) -> list[str]:
+    """Names, relative to the log folder and sorted, of the files that this project reads of a log.
+
+    Raises:
+        InputError: if the folder has no lidar sweeps or a sweep's file name is not its timestamp.
+    """
+    sweeps = sorted((log / SWEEPS).glob("*.feather"))
+    if not sweeps:
+        raise InputError(f"log {log.name} has no {SWEEPS}/*.feather; is {log} an Argoverse 2 log?")
+    for sweep in sweeps:
+        if not sweep.stem.isdigit():
+            raise InputError(
+                f"log {log.name}: {SWEEPS}/{sweep.name} is not named by its timestamp in ns; rename or remove it"
+            )
+    single = [log / name for name in (POSES, CALIBRATION, ANNOTATIONS) if (log / name).is_file()]
+    rasters = [*log.glob(RASTER_PATTERN), *log.glob(SIM2_PATTERN)]
+    return sorted(path.relative_to(log).as_posix() for path in [*sweeps, *single, *rasters])
+
+
+def sweep_timestamps(names: list[str]) -> list[int]:
+    """Timestamps in ns of the sweeps among file names, increasing."""
+    return sorted(int(Path(name).stem) for name in names if name.startswith(f"{SWEEPS}/"))

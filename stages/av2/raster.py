@@ -1,0 +1,50 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""The ground-height raster of a log's map and the similarity that finds its cells."""
+
+import io
+import json
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.errors import InputError
+from stages.av2.tables import REFETCH
+
+
+@dataclass(frozen=True)
+class Raster:
+    """Ground height over the city plane.
+
+    Attributes:
+        height: (H, W) float16 metres, NaN where unknown; row = y, column = x.
+        R: (2, 2) and
+        t: (2,) and
+        s: the similarity `array = s (R city_xy + t)`, in cells.
+    """
+
+    height: NDArray[np.float16]
+    R: NDArray[np.float64]
+    t: NDArray[np.float64]
+    s: float
+
+
+def read_raster(height: bytes, height_name: str, sim2: bytes, sim2_name: str, log_id: str) -> Raster:
+    """Parse the raster and its similarity; InputError names the file that is damaged."""
+    try:
+        array = np.load(io.BytesIO(height), allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise InputError(f"log {log_id}: {height_name} cannot be read as a NumPy array; {REFETCH}") from error
+    if array.ndim != 2 or array.dtype.kind != "f":
+        raise InputError(
+            f"log {log_id}: {height_name} is {array.dtype}{list(array.shape)}, wanted a 2-D raster; {REFETCH}"
+        )
+    try:
+        values = json.loads(sim2)
+        R, t, s = np.array(values["R"], float).reshape(2, 2), np.array(values["t"], float), float(values["s"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"log {log_id}: {sim2_name} does not hold R, t and s of a similarity; {REFETCH}") from error
+    if t.shape != (2,) or not np.isfinite([*R.flat, *t, s]).all():
+        raise InputError(f"log {log_id}: {sim2_name} does not hold a finite similarity; {REFETCH}")
+    return Raster(array.astype(np.float16), R, t, s)

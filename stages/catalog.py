@@ -1,0 +1,44 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""List the raw logs of a split with sizes and digests, so that what follows depends on one small file in git."""
+
+import sys
+from pathlib import Path
+
+from models.errors import InputError
+from stages.av2.catalog import CatalogParameters, log_entry, write_catalog
+from stages.av2.layout import log_folders
+from stages.pipeline.compute import compute
+from stages.pipeline.main import stage_main
+from stages.pipeline.parameters import read_parameters
+from stages.pipeline.pool import Failure, run_tasks
+from stages.pipeline.progress import Progress
+from stages.pipeline.source import DataParameters, raw_folder
+
+Parameters = CatalogParameters
+
+
+def main(split: str, parameters: CatalogParameters) -> None:
+    """Write `data/catalog/<split>.json`."""
+    source = read_parameters("data", DataParameters).source
+    folder = raw_folder(source, split)
+    logs = log_folders(folder) if folder else []
+    if not logs:
+        sys.stderr.write(f"split {split} has no logs\n")
+    tasks = [(log, parameters.digest) for log in logs]
+    entries = {}
+    with Progress(f"catalog {split}", len(logs), 0) as progress:
+        for index, entry in run_tasks(_entry, tasks, [log.name for log in logs], compute().workers):
+            if isinstance(entry, Failure):
+                raise InputError(f"log {entry.name}: {entry.text}") if not entry.trace else RuntimeError(entry.trace)
+            entries[logs[index].name] = entry
+            progress.log_done(0, found=False)
+    write_catalog(Path(f"data/catalog/{split}.json"), source, parameters.digest, split, entries)
+
+
+def _entry(task: tuple[Path, str]) -> dict[str, list[int | str]]:
+    return log_entry(*task)
+
+
+if __name__ == "__main__":
+    stage_main("catalog", main, Parameters)
