@@ -10,7 +10,7 @@ V2_EVALUATOR := bucketed-scene-flow-eval==2.0.25
 PLAIN := kernels models stages
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test repro catalog test test-full lint format clean
+.PHONY: help setup setup-test repro catalog test test-full lint format deps clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ lint: setup-test ## Check style and types
 	ruff check .
 	ruff format --check .
 	mypy $(PLAIN)
+
+deps: setup-test ## Write the code dependencies of dvc.yaml from the imports
+	python -m tests.pipeline.dependencies
 
 format: setup-test ## Put the code into the project's layout
 	ruff format .

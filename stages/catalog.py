@@ -8,12 +8,13 @@ from pathlib import Path
 from models.errors import InputError
 from stages.av2.catalog import CatalogParameters, log_entry, write_catalog
 from stages.av2.layout import log_folders
+from stages.av2.root import raw_folder
 from stages.pipeline.compute import compute
 from stages.pipeline.main import stage_main
 from stages.pipeline.parameters import read_parameters
 from stages.pipeline.pool import Failure, run_tasks
 from stages.pipeline.progress import Progress
-from stages.pipeline.source import DataParameters, raw_folder
+from stages.pipeline.source import DataParameters
 
 Parameters = CatalogParameters
 

@@ -7,11 +7,12 @@ from pathlib import Path
 
 from stages.av2.catalog import read_catalog
 from stages.av2.layout import sweep_timestamps
+from stages.av2.root import raw_folder
 from stages.frames.ingest import IngestParameters, ingest_log, write_index
 from stages.pipeline.logs import LogTask, map_logs
 from stages.pipeline.main import stage_main
 from stages.pipeline.parameters import read_parameters
-from stages.pipeline.source import DataParameters, raw_folder
+from stages.pipeline.source import DataParameters
 
 Parameters = IngestParameters
 KINDS = {"frames": ".h5", "boxes": ".parquet", "maps": ".h5"}

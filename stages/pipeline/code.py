@@ -53,6 +53,14 @@ def project_modules(module: str) -> tuple[str, ...]:
     return tuple(sorted(name for name in found if not _is_empty(name)))
 
 
+def project_files(module: str) -> list[Path]:
+    """Files of a module and of all that it imports in the project, and the CUDA sources of the kernels among them."""
+    files = [file for name in project_modules(module) if (file := module_file(name)) is not None]
+    if any(file.is_relative_to(ROOT / "kernels") for file in files):
+        files += (ROOT / "kernels").rglob("*.cu*")
+    return sorted(files)
+
+
 def _is_empty(module: str) -> bool:
     file = module_file(module)
     if file is None or file.name != "__init__.py":
@@ -67,10 +75,9 @@ def code_digest(module: str) -> str:
     Comments, docstrings and layout do not count: they cannot change a result.
     """
     digest = hashlib.sha256()
-    for name in project_modules(module):
-        file = module_file(name)
-        if file is not None:
-            digest.update(f"{name}\n{_without_docstrings(file)}\n".encode())
+    for file in project_files(module):
+        text = _without_docstrings(file) if file.suffix == ".py" else file.read_text()
+        digest.update(f"{file.relative_to(ROOT).as_posix()}\n{text}\n".encode())
     return digest.hexdigest()
 
 
