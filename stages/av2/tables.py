@@ -53,8 +53,8 @@ def stack(table: pa.Table, columns: Sequence[str]) -> NDArray[np.float64]:
 
 
 def require_finite(values: NDArray[np.floating], log_id: str, name: str, what: str) -> None:
-    """Refuse NaN and infinity in (N, ...) rows; InputError counts the rows that hold some."""
-    finite = np.isfinite(values.reshape(len(values), -1)).all(axis=1)
+    """Refuse NaN and infinity in rows (N, K); InputError counts the rows that hold some."""
+    finite = np.isfinite(values).all(axis=1)
     if not finite.all():
         bad = np.flatnonzero(~finite)
         raise InputError(
