@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from models.errors import InputError
 from models.geometry import make_SE3, quaternion_to_rotation
 from stages.labels.categories import CATEGORY_ID
 
@@ -51,19 +50,12 @@ def track_numbers(timestamps: NDArray[np.int64], tracks: list[str]) -> NDArray[n
 
 
 def read_boxes(path: Path) -> tuple[NDArray[np.int64], Boxes]:
-    """Read a log's boxes file -> timestamp of each row in nanoseconds (R,), and the boxes of all sweeps.
-
-    Raises:
-        InputError: a category that AV2 does not know.
-    """
+    """Read a log's boxes file -> timestamp of each row in nanoseconds (R,), and the boxes of all sweeps."""
     import pyarrow.parquet as pq
 
     table = pq.read_table(path)
     timestamps = table["timestamp_ns"].to_numpy().astype(np.int64)
     names = table["category"].to_pylist()
-    unknown = sorted(set(names) - CATEGORY_ID.keys())
-    if unknown:
-        raise InputError(f"{path} has the category {unknown[0]!r}, which AV2 does not know: correct the annotations.")
 
     def columns(*keys: str) -> NDArray[np.float64]:
         return np.stack([table[key].to_numpy().astype(np.float64) for key in keys], axis=-1)

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.data.logfile import LogFrames
-from models.errors import InputError
 from models.geometry import inverse_SE3, rigid_flow
 from stages.frames.write import write_columns
 from stages.labels.boxes import Boxes, boxes_by_sweep, read_boxes
@@ -104,7 +103,6 @@ def truth_log(
     instance = np.zeros(frames.num_points, dtype=np.int32)
     valid = np.zeros(frames.num_points, dtype=np.bool_)
     for t in frames.pairs():
-        _refuse_twins(log_id, boxes[t], int(frames.timestamp_ns[t]))
         pair = pair_truth(frames.xyz(t), boxes[t], boxes[t + 1], frames.ego1_SE3_ego0(t))
         rows = frames.span(t)
         flow[rows], category[rows], instance[rows] = pair.flow, pair.category, pair.instance
@@ -118,10 +116,3 @@ def truth_log(
     }
     attributes = {"log_id": log_id, "frames_digest": frames.digest, "recipe": parameters.recipe}
     write_columns(outputs["truth"], SCHEMA, columns, attributes)
-
-
-def _refuse_twins(log_id: str, boxes: Boxes, timestamp_ns: int) -> None:
-    if len(np.unique(boxes.track)) < len(boxes):
-        raise InputError(
-            f"log {log_id} has a track twice in the annotations of sweep {timestamp_ns}: correct the annotations."
-        )

@@ -1,0 +1,86 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.data.logfile import LogColumns
+from stages.frames.write import write_columns
+from stages.labels.cluster import ClusterParameters, cluster_labels, cluster_log
+from tests.labels.logs import write_frames
+
+PARAMETERS = ClusterParameters(min_cluster_size=20, epsilon=0.7, alpha=1.0, single_cluster=True)
+
+
+def blob(rng: np.random.Generator, count: int, x: float) -> np.ndarray:
+    return rng.uniform(-0.5, 0.5, (count, 3)) + [x, 0.0, 0.0]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 5, 19])
+def test_few_dynamic_points_are_dynamic_without_a_cluster(count: int) -> None:
+    points = blob(np.random.default_rng(0), 100, 0.0)
+    labels = cluster_labels(points, np.arange(100) < count, PARAMETERS)
+    assert labels.dtype == np.int16
+    assert labels.tolist() == [1] * count + [0] * (100 - count)
+
+
+@pytest.mark.parametrize("count", [20, 21])
+def test_at_the_least_size_nothing_breaks(count: int) -> None:
+    labels = cluster_labels(blob(np.random.default_rng(0), count, 0.0), np.ones(count, np.bool_), PARAMETERS)
+    assert len(labels) == count and (labels >= 1).all()
+
+
+def test_two_objects_noise_and_static_points() -> None:
+    rng = np.random.default_rng(0)
+    points = np.concatenate(
+        [blob(rng, 200, 0.0), blob(rng, 100, 9.0), [[40.0, 0, 0], [0, 40.0, 0]], blob(rng, 50, 20.0)]
+    )
+    labels = cluster_labels(points, np.arange(352) < 302, PARAMETERS)
+    first, second, noise, static = np.split(labels, [200, 300, 302])
+    assert (first == first[0]).all() and (second == second[0]).all()
+    assert {first[0], second[0]} == {2, 3}
+    assert (noise == 1).all() and (static == 0).all()
+
+
+@pytest.mark.parametrize(("single", "expected"), [(True, {2}), (False, {1, 2, 3})])
+def test_a_lone_object_is_one_cluster_only_if_allowed(single: bool, expected: set[int]) -> None:
+    rng = np.random.default_rng(0)
+    side = rng.uniform(0, 1, (300, 3)) * [4.5, 0.0, 1.5]
+    back = rng.uniform(0, 1, (150, 3)) * [0.0, 1.8, 1.5]
+    car = np.concatenate([side, back]) + rng.normal(0, 0.02, (450, 3))
+    parameters = ClusterParameters(20, 0.7, 1.0, single)
+    assert set(cluster_labels(car, np.ones(450, np.bool_), parameters).tolist()) == expected
+
+
+def test_repeats_are_equal() -> None:
+    rng = np.random.default_rng(3)
+    points = np.concatenate([blob(rng, 150, 0.0), blob(rng, 150, 5.0), rng.uniform(-40, 40, (30, 3))])
+    mask = np.ones(len(points), np.bool_)
+    labels = cluster_labels(points, mask, PARAMETERS)
+    assert np.array_equal(labels, cluster_labels(points, mask, PARAMETERS))
+
+
+def test_ids_are_per_sweep_and_ground_never_clusters(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    sweep = np.concatenate([blob(rng, 200, 0.0), blob(rng, 200, 9.0)])
+    frames = write_frames(tmp_path / "log.h5", [sweep, sweep[:0], sweep])
+    ground = np.arange(800) >= 600  # the second object of the last sweep
+    made_from = {"frames_digest": frames.digest}
+    write_columns(tmp_path / "ground.h5", "ground/1", {"ground": ground}, made_from)
+    write_columns(tmp_path / "dynamic.h5", "dynamic/1", {"dynamic": np.ones(800, np.bool_)}, made_from)
+    inputs = {kind: tmp_path / f"{kind}.h5" for kind in ("ground", "dynamic")}
+    cluster_log("log", {"frames": frames.path, **inputs}, {"clusters": tmp_path / "c.h5"}, PARAMETERS)
+    label = LogColumns.open(tmp_path / "c.h5", "clusters/1", frames).column("label")
+    assert label.dtype == np.int16
+    assert set(label[:400].tolist()) == {2, 3}
+    assert set(label[400:600].tolist()) == {2} and not label[600:].any()
+
+
+@pytest.mark.parametrize(
+    ("change", "name"),
+    [({"min_cluster_size": 1}, "min_cluster_size"), ({"epsilon": -0.1}, "epsilon"), ({"alpha": 0.0}, "alpha")],
+)
+def test_senseless_parameters_are_refused_by_name(change: dict[str, float], name: str) -> None:
+    with pytest.raises(ValueError, match=f"^{name} "):
+        ClusterParameters(**{**vars(PARAMETERS), **change})
