@@ -1,0 +1,22 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""Official metrics of the val split, for the model beside three baselines that need no training."""
+
+import sys
+
+from stages.evaluation.evaluate import EvaluateParameters, score_pipeline
+from stages.evaluation.table import headline_table
+from stages.pipeline.main import stage_main
+
+Parameters = EvaluateParameters
+SPLIT = "val"
+
+
+def main(parameters: EvaluateParameters) -> None:
+    """Write `metrics/val.json` and the tables `data/evaluation/val/*.parquet`, and print the headline."""
+    content = score_pipeline(SPLIT, parameters)
+    sys.stdout.write(headline_table(content, ("model", "nearest", "ego_motion", "no_motion")) + "\n")
+
+
+if __name__ == "__main__":
+    stage_main("evaluate", main, Parameters)

@@ -1,0 +1,86 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""The labels of one log as the metrics take them, a frame at a time."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.data.logfile import LogColumns, LogFrames
+from stages.evaluation.baselines import Pair
+from stages.evaluation.frame import FrameTruth, frame_truth
+from stages.labels.inputs import required
+
+SENSOR = "up_lidar"
+
+
+@dataclass(frozen=True)
+class LogLabels:
+    """Frames, truth and ground of one log.
+
+    Attributes:
+        frames: its sweeps.
+        truth: flow, class and validity of each point.
+        ground: masks of ground points.
+    """
+
+    frames: LogFrames
+    truth: LogColumns
+    ground: LogColumns
+
+    @classmethod
+    def open(cls, log_id: str, inputs: Mapping[str, Path | None]) -> "LogLabels":
+        """Map the files `frames`, `truth` and `ground`; InputError names the one that is absent or of other frames."""
+        frames = LogFrames.open(required(inputs, "frames", log_id))
+        return cls(
+            frames=frames,
+            truth=LogColumns.open(required(inputs, "truth", log_id), "truth/1", frames),
+            ground=LogColumns.open(required(inputs, "ground", log_id), "ground/1", frames),
+        )
+
+    @property
+    def ground_rule(self) -> str:
+        """`map` where the log has both official masks, else what made the one mask that stands in for them."""
+        return "map" if self.ground.has("ground_v1") else str(self.ground.attributes["rule"])
+
+    @property
+    def recipe(self) -> str:
+        """Recipe of the truth."""
+        return str(self.truth.attributes["recipe"])
+
+    def has_flow(self) -> NDArray[np.int64]:
+        """Frames that have truth  # (K,)."""
+        return np.flatnonzero(self.truth.column("has_flow")).astype(np.int64)
+
+    def frame(self, t: int, official_mask: NDArray[np.bool_] | None = None) -> FrameTruth:
+        """Labels of a frame; a given mask takes the place of v1's own."""
+        rows = self.frames.span(t)
+        return frame_truth(
+            points=self.frames.xyz(t),
+            flow=self.truth.column("flow")[rows],
+            category=self.truth.column("category")[rows],
+            valid=self.truth.column("valid")[rows],
+            ground_v1=self._ground(rows, "ground_v1"),
+            ground_v2=self._ground(rows, "ground_v2"),
+            ego1_SE3_ego0=self.frames.ego1_SE3_ego0(t),
+            ego_SE3_sensor=self.frames.ego_SE3_lidar.get(SENSOR),
+            official_mask=official_mask,
+        )
+
+    def pair(self, t: int, truth: FrameTruth) -> Pair:
+        """What a baseline sees of a frame."""
+        rows = self.frames.span(t)
+        ground1 = self._ground(self.frames.span(t + 1), "ground_v1")
+        return Pair(
+            truth=truth,
+            solid0=~(self._ground(rows, "ground_v1") & self._ground(rows, "ground_v2")),
+            points1=self.frames.xyz(t + 1)[~ground1],
+        )
+
+    def _ground(self, rows: slice, name: str) -> NDArray[Any]:
+        column = self.ground.column(name if self.ground.has(name) else "ground")
+        return np.asarray(column[rows], dtype=np.bool_)

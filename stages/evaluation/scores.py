@@ -1,0 +1,206 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""Scores of one log: exact totals of each prediction, and the headline's tables of each block of frames."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from models.data.logfile import LogColumns, LogFrames
+from models.errors import InputError
+from stages.evaluation.accumulate import Accumulator, Totals
+from stages.evaluation.baselines import BASELINES
+from stages.evaluation.families import FAMILIES, FrameScorer
+from stages.evaluation.frame import FrameTruth, frame_errors
+from stages.evaluation.headline import headline
+from stages.evaluation.labels import LogLabels
+from stages.evaluation.masks import MaskZip
+from stages.evaluation.selection import STRIDE, Frames, families_of
+from stages.frames.write import write_columns
+from stages.labels.inputs import required
+
+SCHEMA = "scores/1"
+BLOCK = 5  # consecutive scored frames that are resampled together
+
+# A frame's predictions by name: residual flow (N, 3), and moving points (N,) where the prediction has its own flag.
+Predictions = Mapping[str, tuple[NDArray[Any], NDArray[np.bool_] | None]]
+Predict = Callable[[LogLabels, int, FrameTruth], Predictions]
+
+
+@dataclass(frozen=True)
+class ScoreParameters:
+    """What decides the scores of one log.
+
+    Attributes:
+        frames: `all` pairs with truth, or the `official` every fifth.
+    """
+
+    frames: Frames
+
+
+@dataclass
+class LogScores:
+    """Totals of one log.
+
+    Attributes:
+        frames: number of frames scored by v1, and by v2.
+        totals: of each prediction, over the log.
+        blocks: of each prediction, the headline's tables of each block.
+    """
+
+    frames: dict[str, int] = field(default_factory=lambda: {"v1": 0, "v2": 0})
+    totals: dict[str, Accumulator] = field(default_factory=dict)
+    blocks: dict[str, list[Totals]] = field(default_factory=dict)
+
+
+def score_frames(
+    labels: LogLabels,
+    predict: Predict,
+    parameters: ScoreParameters,
+    phase: int = 0,
+    masks: MaskZip | None = None,
+    families: tuple[str, ...] = FAMILIES,
+) -> LogScores:
+    """Score every frame of a log that counts.
+
+    Args:
+        labels: the log.
+        predict: gives the predictions of a frame.
+        parameters: which frames count.
+        phase: residue of the log's frames on leaderboard v1.
+        masks: v1's official masks; None makes them by rule.
+        families: metric families that the predictions cover.
+    """
+    scores = LogScores()
+    for frames in _blocks(labels, parameters, phase):
+        block: dict[str, Accumulator] = {}
+        for t in frames:
+            wanted = tuple(f for f in families_of(t, parameters.frames, phase) if f in families)
+            for family in scores.frames:
+                scores.frames[family] += family in wanted
+            mask = masks.mask(labels.frames, t) if masks is not None and "v1" in wanted else None
+            truth = labels.frame(t, mask)
+            scorer = FrameScorer(truth, wanted)
+            for name, (residual, dynamic) in predict(labels, t, truth).items():
+                errors = _errors(labels, t, name, truth, residual, dynamic)
+                block.setdefault(name, Accumulator()).add(scorer.sums(errors))
+        for name, accumulator in block.items():
+            scores.totals.setdefault(name, Accumulator()).merge(accumulator)
+            scores.blocks.setdefault(name, []).append(headline(accumulator.totals()))
+    return scores
+
+
+def _blocks(labels: LogLabels, parameters: ScoreParameters, phase: int) -> Iterator[list[int]]:
+    length = BLOCK if parameters.frames == "all" else BLOCK * STRIDE
+    scored = [t for t in labels.has_flow().tolist() if families_of(t, parameters.frames, phase)]
+    for block in sorted({t // length for t in scored}):
+        yield [t for t in scored if t // length == block]
+
+
+def _errors(
+    labels: LogLabels,
+    t: int,
+    name: str,
+    truth: FrameTruth,
+    residual: NDArray[Any],
+    dynamic: NDArray[np.bool_] | None,
+) -> Any:
+    try:
+        return frame_errors(truth, residual, dynamic)
+    except ValueError as error:
+        stamp = int(labels.frames.timestamp_ns[t])
+        raise InputError(
+            f"{name} of log {labels.frames.log_id}, frame {t} ({stamp}): {error}; predict this log again"
+        ) from error
+
+
+def baseline_log(
+    log_id: str,
+    inputs: Mapping[str, Path | None],
+    outputs: Mapping[str, Path],
+    parameters: ScoreParameters,
+    arguments: Mapping[str, int],
+) -> None:
+    """Scores of the baselines on one log, from its `frames`, `truth` and `ground`, to `scores`."""
+    labels = LogLabels.open(log_id, inputs)
+
+    def predict(labels: LogLabels, t: int, truth: FrameTruth) -> Predictions:
+        pair = labels.pair(t, truth)
+        return {name: (baseline(pair), None) for name, baseline in BASELINES.items()}
+
+    masks = MaskZip.open(inputs.get("masks"))
+    write_scores(outputs["scores"], labels, score_frames(labels, predict, parameters, arguments["phase"], masks))
+
+
+def model_log(
+    log_id: str,
+    inputs: Mapping[str, Path | None],
+    outputs: Mapping[str, Path],
+    parameters: ScoreParameters,
+    arguments: Mapping[str, int],
+) -> None:
+    """Scores of a model on one log, from its `frames`, `truth`, `ground` and `predictions`, to `scores`."""
+    labels = LogLabels.open(log_id, inputs)
+    predictions = open_predictions(required(inputs, "predictions", log_id), labels.frames)
+    residual, has_flow = predictions.column("residual"), predictions.column("has_flow")
+
+    def predict(labels: LogLabels, t: int, truth: FrameTruth) -> Predictions:
+        if not has_flow[t]:
+            raise InputError(f"{predictions.path} has no prediction of frame {t} of log {log_id}; predict it again")
+        return {"model": (residual[labels.frames.span(t)], None)}
+
+    masks = MaskZip.open(inputs.get("masks"))
+    write_scores(outputs["scores"], labels, score_frames(labels, predict, parameters, arguments["phase"], masks))
+
+
+def open_predictions(path: Path, frames: LogFrames) -> LogColumns:
+    """Map a predictions file; InputError for another log's, a wrong number of rows or frames."""
+    predictions = LogColumns.open(path, "predictions/1", frames)
+    rows, sweeps = predictions.column("residual").shape, predictions.column("has_flow").shape
+    if rows != (frames.num_points, 3) or sweeps != (frames.num_frames,):
+        raise InputError(
+            f"{path} has residuals of shape {rows} and {sweeps[0]} frames, but log {frames.log_id} has "
+            f"{frames.num_points} points in {frames.num_frames} frames; predict it again"
+        )
+    return predictions
+
+
+def write_scores(path: Path, labels: LogLabels, scores: LogScores) -> None:
+    """Store the scores of a log; `read_scores` is the way back."""
+    columns: dict[str, NDArray[Any]] = {}
+    for name, accumulator in scores.totals.items():
+        columns.update({f"{name}:{key}": value for key, value in accumulator.columns().items()})
+    for name, blocks in scores.blocks.items():
+        for key in blocks[0]:
+            columns[f"{name}:block:{key}"] = np.stack([block[key] for block in blocks])
+    attributes: dict[str, str | int] = {
+        "log_id": labels.frames.log_id,
+        "frames_digest": labels.frames.digest,
+        "frames_v1": scores.frames["v1"],
+        "frames_v2": scores.frames["v2"],
+        "truth": labels.recipe,
+        "ground": labels.ground_rule,
+    }
+    write_columns(path, SCHEMA, columns, attributes)
+
+
+def read_scores(path: Path) -> tuple[LogScores, Mapping[str, Any]]:
+    """Scores of a log and the attributes of their file."""
+    file = LogColumns.open(path, SCHEMA)
+    scores = LogScores(frames={"v1": int(file.attributes["frames_v1"]), "v2": int(file.attributes["frames_v2"])})
+    parts: dict[str, dict[str, NDArray[Any]]] = {}
+    tables: dict[str, dict[str, NDArray[Any]]] = {}
+    for column in file.names:
+        name, rest = column.split(":", 1)
+        group = tables if rest.startswith("block:") else parts
+        group.setdefault(name, {})[rest.removeprefix("block:")] = file.column(column)
+    for name, columns in parts.items():
+        scores.totals[name] = Accumulator.from_columns(columns)
+    for name, columns in tables.items():
+        count = len(next(iter(columns.values())))
+        scores.blocks[name] = [{key: np.array(values[i]) for key, values in columns.items()} for i in range(count)]
+    return scores, file.attributes
