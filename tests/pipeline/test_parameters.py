@@ -1,0 +1,150 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""Parameters are refused by name: unknown, missing, mistyped, senseless."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import yaml
+
+from models.errors import InputError
+from stages.pipeline.code import ROOT
+from stages.pipeline.compute import compute
+from stages.pipeline.main import check_parameters
+from stages.pipeline.parameters import from_mapping, read_parameters
+
+
+@dataclass(frozen=True)
+class Inner:
+    size: int
+
+
+@dataclass(frozen=True)
+class Section:
+    rate: float
+    kind: Literal["a", "b"]
+    span: tuple[float, float]
+    inner: Inner
+    name: str | None
+    flag: bool
+
+    def __post_init__(self) -> None:
+        if self.rate <= 0:
+            raise ValueError(f"rate must be positive, not {self.rate}")
+
+
+GOOD = {"rate": 1, "kind": "a", "span": [0, 1.5], "inner": {"size": 3}, "name": None, "flag": True}
+
+
+def test_a_good_section() -> None:
+    assert from_mapping("s", Section, GOOD) == Section(1.0, "a", (0.0, 1.5), Inner(3), None, True)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ratio": 2}, "parameter s.ratio is unknown"),
+        ({"kind": None}, "parameter s.kind must be one of a, b, not None"),
+        ({"kind": "c"}, "parameter s.kind must be one of a, b, not 'c'"),
+        ({"rate": "fast"}, "parameter s.rate must be of type float, not 'fast'"),
+        ({"rate": True}, "parameter s.rate must be of type float, not True"),
+        ({"rate": float("nan")}, "parameter s.rate must be finite"),
+        ({"rate": -1.0}, "parameter s.rate must be positive, not -1.0"),
+        ({"span": [1]}, r"parameter s.span must be a list of 2 values"),
+        ({"span": [1, "x"]}, r"parameter s.span\[1\] must be of type float, not 'x'"),
+        ({"inner": {}}, "parameter s.inner.size is missing"),
+        ({"inner": {"size": 1.5}}, "parameter s.inner.size must be of type int, not 1.5"),
+        ({"inner": {"size": True}}, "parameter s.inner.size must be of type int, not True"),
+        ({"inner": 3}, "parameter s.inner must be a mapping"),
+        ({"flag": 1}, "parameter s.flag must be of type bool, not 1"),
+    ],
+)
+def test_refused_by_name(change: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        from_mapping("s", Section, {**GOOD, **change})
+
+
+def test_a_missing_key_is_named() -> None:
+    with pytest.raises(InputError, match="parameter s.flag is missing"):
+        from_mapping("s", Section, {key: value for key, value in GOOD.items() if key != "flag"})
+
+
+def test_floats_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text("s: {size: 3}\nt: {rate: 1e-3, kind: a, span: [1, 2.], inner: {size: 3}, name: x, flag: false}\n")
+    assert read_parameters("t", Section, file).rate == 1e-3
+    assert read_parameters("s", Inner, file).size == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a: [", "not valid YAML"), ("3", "one mapping of sections"), ("x: {}", "no section 's'")],
+)
+def test_a_broken_file(text: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_parameters("s", Inner, file)
+
+
+def test_the_projects_own_file_is_good() -> None:
+    check_parameters(ROOT / "params.yaml")
+
+
+def test_every_key_of_the_projects_file_has_a_comment() -> None:
+    """A key that opens a mapping may leave the comment to its keys."""
+    text = (ROOT / "params.yaml").read_text()
+    bare = [
+        line
+        for line in text.splitlines()
+        if line.startswith(" ") and line.strip() and "#" not in line and not line.rstrip().endswith(":")
+    ]
+    assert bare == []
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "message"),
+    [
+        ("train", "loss", "deflow", "parameter train.loss"),
+        ("data", "source", "kitti", "parameter data.source must be one of simulated, av2"),
+        ("ingest", "pair_gap_s", [0.2, 0.1], "parameter ingest.pair_gap_s must be two increasing"),
+        ("typo", "x", 1, "section 'typo' that no stage reads"),
+    ],
+)
+def test_one_bad_value_stops_any_stage(section: str, key: str, value: object, message: str, tmp_path: Path) -> None:
+    """`deflow` needs truth and the labels are clusters: that is refused before the first stage does anything."""
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content.setdefault(section, {})[key] = value
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(content))
+    with pytest.raises(InputError, match=message):
+        check_parameters(file)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("SCENEFLOW_WORKERS", "0", "workers must be a whole number"),
+        ("SCENEFLOW_WORKERS", "many", "workers must be a whole number"),
+        ("SCENEFLOW_DEVICE", "tpu", "device must be one of"),
+    ],
+)
+def test_a_bad_machine_setting(name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=message):
+        compute()
+
+
+def test_the_machines_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("SCENEFLOW_WORKERS", "SCENEFLOW_STORE", "AV2_ROOT", "DVC_ROOT", "SCENEFLOW_DEVICE"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "compute.yaml").write_text("workers: 3\nav2_root: /data/av2\n")
+    assert (compute().workers, compute().av2_root, compute().store) == (3, Path("/data/av2"), tmp_path / ".scratch")
+    monkeypatch.setenv("SCENEFLOW_WORKERS", "1")
+    assert compute().workers == 1
+    (tmp_path / "compute.yaml").write_text("wokers: 3\n")
+    with pytest.raises(InputError, match="unknown setting 'wokers'"):
+        compute()
