@@ -1,0 +1,41 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""Which network, as parameters: enough to build it again from a weights file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from models.deflow import DeFlow
+from models.fastflow3d import FastFlow3D
+from models.grid import Grid
+from models.network import PillarFlow
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network and its grid; `range` is x, y, z minimum then maximum in the ego frame, m."""
+
+    kind: Literal["deflow", "fastflow3d"]
+    range: tuple[float, float, float, float, float, float]  # m
+    voxel: float  # m
+    width: int  # channels of a pillar
+    iterations: int  # of the GRU, DeFlow only
+
+    def __post_init__(self) -> None:
+        self.grid()
+        if self.width < 4 or self.width % 4:
+            raise ValueError(f"width must be a positive multiple of 4, got {self.width}")
+        if self.iterations < 1:
+            raise ValueError(f"iterations must be at least 1, got {self.iterations}")
+
+    def grid(self) -> Grid:
+        """The pillar grid."""
+        return Grid(self.range[:3], self.range[3:], self.voxel)
+
+    def build(self) -> PillarFlow:
+        """A fresh network with random weights."""
+        if self.kind == "deflow":
+            return DeFlow(self.grid(), self.width, self.iterations)
+        return FastFlow3D(self.grid(), self.width)

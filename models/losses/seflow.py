@@ -1,0 +1,113 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""The self-supervised loss of SeFlow (Zhang et al., ECCV 2024): four terms, each a mean over the samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kernels.chamfer import truncated_chamfer
+from kernels.nearest import Search
+from models.clouds import Clouds
+from models.losses.labels import ClusterLabels
+from models.losses.reduce import length, segment_mean
+
+
+@dataclass(frozen=True)
+class SeflowParameters:
+    """Weights of the terms and their limits."""
+
+    chamfer: float  # weight of the chamfer distance of whole clouds
+    dynamic: float  # weight of the chamfer distance of dynamic points
+    static: float  # weight of the length of flow of static points
+    cluster: float  # weight of the distance to one flow a cluster
+    cap: float  # m, pairs farther apart do not count in the chamfer terms
+    minimum_dynamic: int  # points; both sweeps need more dynamic points for the dynamic and cluster terms
+
+    def __post_init__(self) -> None:
+        for name in ("chamfer", "dynamic", "static", "cluster"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if self.cap <= 0:
+            raise ValueError(f"cap must be positive, got {self.cap} m")
+        if self.minimum_dynamic < 0:
+            raise ValueError(f"minimum_dynamic must not be negative, got {self.minimum_dynamic}")
+
+
+def seflow_loss(flow: Tensor, cloud0: Clouds, cloud1: Clouds, labels: ClusterLabels, cap: float) -> dict[str, Tensor]:
+    """Terms of the loss, unweighted.
+
+    Args:
+        flow: (N0, 3) predicted residual flow, m.
+        cloud0: Clouds with ego motion removed.
+        cloud1: Clouds of the next sweep.
+        labels: Their cluster labels.
+        cap: Distance above which a pair does not count in the chamfer terms, m.
+
+    Returns:
+        chamfer and dynamic (m²), static and cluster (m).
+    """
+    moved = cloud0.points + flow
+    search = Search(cloud1.points, cloud1.offsets)
+    chamfer = truncated_chamfer(moved, cloud1.points, cloud0.offsets, cloud1.offsets, cap, search)
+    dynamic = dynamic_chamfer(moved, cloud1.points, labels, cap)
+    static = segment_mean(length(flow), cloud0.sample, cloud0.size, labels.static)
+    return {
+        "chamfer": chamfer.mean(),
+        "dynamic": dynamic.mean(),
+        "static": static.mean(),
+        "cluster": cluster_term(flow, cloud0, cloud1, labels, search).mean(),
+    }
+
+
+def dynamic_chamfer(moved: Tensor, points1: Tensor, labels: ClusterLabels, cap: float) -> Tensor:
+    """Chamfer distance (B,) of the dynamic points alone, m²."""
+    a = moved.index_select(0, labels.dynamic0.index)
+    b = points1.index_select(0, labels.dynamic1.index)
+    return truncated_chamfer(a, b, labels.dynamic0.offsets, labels.dynamic1.offsets, cap)
+
+
+def cluster_term(flow: Tensor, cloud0: Clouds, cloud1: Clouds, labels: ClusterLabels, search: Search) -> Tensor:
+    """Mean distance (B,) of the flow of clustered points to the one flow of their cluster, m.
+
+    That flow is the way from one point of the cluster to its nearest neighbour in sweep 1: of the points whose
+    neighbour is dynamic, the one whose neighbour is farthest. A cluster without such a point does not count.
+    """
+    rows = labels.clustered.index
+    points = cloud0.points.index_select(0, rows)
+    sample = cloud0.sample.index_select(0, rows)
+    found = search.nearest(points, labels.clustered.offsets)
+    best, has_target = farthest_of_cluster(found.index, found.squared_distance, labels)
+    if not len(rows) or not len(cloud1.points):
+        return flow.sum() * flow.new_zeros(cloud0.size)
+    neighbour = found.index.index_select(0, best).clamp(min=0)
+    target = cloud1.points.index_select(0, neighbour) - points.index_select(0, best)  # (clusters, 3)
+    distance = length(flow.index_select(0, rows) - target.index_select(0, labels.cluster))
+    return segment_mean(distance, sample, cloud0.size, has_target.index_select(0, labels.cluster))
+
+
+def farthest_of_cluster(index: Tensor, squared_distance: Tensor, labels: ClusterLabels) -> tuple[Tensor, Tensor]:
+    """Of each cluster, the row with the farthest dynamic neighbour (lowest row at ties), and if it has one.
+
+    Args:
+        index: (C,) row of each clustered point's neighbour in cloud 1, -1 for none.
+        squared_distance: (C,) to it.
+        labels: The labels that the rows come from.
+
+    Returns:
+        (clusters,) int64 rows of the clustered points, and (clusters,) bool.
+    """
+    points = len(index)
+    if not points or not len(labels.moving1):
+        none = torch.zeros(labels.clusters, dtype=torch.int64, device=index.device)
+        return none, none.bool()
+    moving = (index >= 0) & labels.moving1.index_select(0, index.clamp(min=0))
+    score = torch.where(moving, squared_distance, -1.0)
+    top = score.new_full((labels.clusters,), -1.0).scatter_reduce(0, labels.cluster, score, "amax")
+    row = torch.arange(points, device=index.device)
+    row = torch.where(moving & (score == top.index_select(0, labels.cluster)), row, points)
+    best = row.new_full((labels.clusters,), points).scatter_reduce(0, labels.cluster, row, "amin")
+    return best.clamp(max=points - 1), top >= 0
