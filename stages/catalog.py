@@ -11,7 +11,6 @@ from stages.av2.layout import log_folders
 from stages.av2.root import raw_folder
 from stages.pipeline.compute import compute
 from stages.pipeline.main import stage_main
-from stages.pipeline.parameters import read_parameters
 from stages.pipeline.pool import Failure, run_tasks
 from stages.pipeline.progress import Progress
 from stages.pipeline.source import DataParameters
@@ -19,10 +18,9 @@ from stages.pipeline.source import DataParameters
 Parameters = CatalogParameters
 
 
-def main(split: str, parameters: CatalogParameters) -> None:
+def main(split: str, parameters: CatalogParameters, data: DataParameters) -> None:
     """Write `data/catalog/<split>.json`."""
-    source = read_parameters("data", DataParameters).source
-    folder = raw_folder(source, split)
+    folder = raw_folder(data.source, split)
     logs = log_folders(folder) if folder else []
     if not logs:
         sys.stderr.write(f"split {split} has no logs\n")
@@ -34,7 +32,7 @@ def main(split: str, parameters: CatalogParameters) -> None:
                 raise InputError(f"log {entry.name}: {entry.text}") if not entry.trace else RuntimeError(entry.trace)
             entries[logs[index].name] = entry
             progress.log_done(0, found=False)
-    write_catalog(Path(f"data/catalog/{split}.json"), source, parameters.digest, split, entries)
+    write_catalog(Path(f"data/catalog/{split}.json"), data.source, parameters.digest, split, entries)
 
 
 def _entry(task: tuple[Path, str]) -> dict[str, list[int | str]]:

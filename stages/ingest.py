@@ -11,18 +11,16 @@ from stages.av2.root import raw_folder
 from stages.frames.ingest import IngestParameters, ingest_log, write_index
 from stages.pipeline.logs import LogTask, map_logs
 from stages.pipeline.main import stage_main
-from stages.pipeline.parameters import read_parameters
 from stages.pipeline.source import DataParameters
 
 Parameters = IngestParameters
 KINDS = {"frames": ".h5", "boxes": ".parquet", "maps": ".h5"}
 
 
-def main(split: str, parameters: IngestParameters) -> None:
+def main(split: str, parameters: IngestParameters, data: DataParameters) -> None:
     """Write `data/{frames,boxes,maps}/<split>`."""
     digest, entries = read_catalog(Path(f"data/catalog/{split}.json"))
-    source = read_parameters("data", DataParameters).source
-    folder = (raw_folder(source, split) or Path("data/raw") / split) if entries else Path()
+    folder = (raw_folder(data.source, split) if entries else None) or Path()
     tasks = [
         LogTask(
             log,

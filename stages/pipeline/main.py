@@ -26,7 +26,8 @@ def stage_main(name: str, main: Callable[..., None], parameters: type) -> None:
 
     Args:
         name: name of the stage and of its section in params.yaml.
-        main: `main(parameters)` or `main(split, parameters)`.
+        main: function of `parameters`, the stage's section, and where it names them, of `split` and of `data`,
+            the section `data`.
         parameters: dataclass of the section.
     """
     arguments = _parse(name, main)
@@ -35,14 +36,24 @@ def stage_main(name: str, main: Callable[..., None], parameters: type) -> None:
         _end_with(os.getppid())
     try:
         check_parameters(arguments.params)
-        section: Any = from_mapping(name, parameters, read_file(arguments.params)[name])
-        main(arguments.split, section) if "split" in arguments else main(section)
+        main(**_values(arguments, name, main, parameters))
     except InputError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
         sys.stderr.write(f"\n{name} was interrupted; finished logs are kept\n")
         sys.stderr.flush()
         os._exit(130)  # workers end with this process; waiting for their logs would take minutes
+
+
+def _values(arguments: argparse.Namespace, name: str, main: Callable[..., None], parameters: type) -> dict[str, Any]:
+    content = read_file(arguments.params)
+    values: dict[str, Any] = {"parameters": from_mapping(name, parameters, content.get(name))}
+    wanted = inspect.signature(main).parameters
+    if "split" in wanted:
+        values["split"] = arguments.split
+    if "data" in wanted:
+        values["data"] = from_mapping("data", DataParameters, content.get("data"))
+    return values
 
 
 def check_parameters(file: Path = PARAMS_FILE) -> None:
