@@ -24,7 +24,7 @@ def main(split: str, parameters: SimulateParameters, data: DataParameters) -> No
             arguments={"seed": parameters.seed, "split": split, "index": index, "sweeps": size.sweeps},
             sweeps=size.sweeps,
         )
-        for index in range(size.logs if simulated else 0)
+        for index in range(size.logs if data.source == "simulated" else 0)
     ]
     outputs, suffixes = {"raw": Path("data/raw") / split}, {"raw": ""}
     map_logs("simulate", simulate_log, tasks, parameters.scene, outputs, suffixes, packages=("numpy", "pyarrow"))

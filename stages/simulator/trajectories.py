@@ -87,7 +87,7 @@ class Speed:
 
 def time_table(duration: float) -> NDArray[np.float64]:
     """Times in s of a trajectory's rows: from half a second before the log to half a second after it."""
-    return np.arange(-50, int(np.ceil(duration / STEP)) + 51) * STEP
+    return np.asarray(np.arange(-50, int(np.ceil(duration / STEP)) + 51) * STEP, dtype=np.float64)
 
 
 def follow(
