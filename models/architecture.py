@@ -5,12 +5,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from models.deflow import DeFlow
-from models.fastflow3d import FastFlow3D
 from models.grid import Grid
-from models.network import PillarFlow
+
+if TYPE_CHECKING:
+    from models.network import PillarFlow
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,9 @@ class Architecture:
 
     def build(self) -> PillarFlow:
         """A fresh network with random weights."""
+        from models.deflow import DeFlow
+        from models.fastflow3d import FastFlow3D
+
         if self.kind == "deflow":
             return DeFlow(self.grid(), self.width, self.iterations)
         return FastFlow3D(self.grid(), self.width)

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -14,27 +12,6 @@ from kernels.nearest import Search
 from models.clouds import Clouds
 from models.losses.labels import ClusterLabels
 from models.losses.reduce import length, segment_mean
-
-
-@dataclass(frozen=True)
-class SeflowParameters:
-    """Weights of the terms and their limits."""
-
-    chamfer: float  # weight of the chamfer distance of whole clouds
-    dynamic: float  # weight of the chamfer distance of dynamic points
-    static: float  # weight of the length of flow of static points
-    cluster: float  # weight of the distance to one flow a cluster
-    cap: float  # m, pairs farther apart do not count in the chamfer terms
-    minimum_dynamic: int  # points; both sweeps need more dynamic points for the dynamic and cluster terms
-
-    def __post_init__(self) -> None:
-        for name in ("chamfer", "dynamic", "static", "cluster"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
-        if self.cap <= 0:
-            raise ValueError(f"cap must be positive, got {self.cap} m")
-        if self.minimum_dynamic < 0:
-            raise ValueError(f"minimum_dynamic must not be negative, got {self.minimum_dynamic}")
 
 
 def seflow_loss(flow: Tensor, cloud0: Clouds, cloud1: Clouds, labels: ClusterLabels, cap: float) -> dict[str, Tensor]:

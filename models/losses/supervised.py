@@ -7,8 +7,6 @@ Each is a mean over the samples of a batch. Points without valid truth do not co
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
 from models.clouds import Clouds
@@ -17,20 +15,6 @@ from models.losses.truth import SWEEP_PERIOD, Truth
 
 SLOW, FAST = 0.4, 1.0  # m/s, edges of DeFlow's buckets
 BACKGROUND_WEIGHT = 0.1  # FastFlow3D, for points of category 0
-
-
-@dataclass(frozen=True)
-class DeflowParameters:
-    """Weights of DeFlow's speed buckets."""
-
-    still: float  # below 0.4 m/s
-    slow: float  # 0.4 to 1 m/s
-    fast: float  # above 1 m/s
-
-    def __post_init__(self) -> None:
-        for name in ("still", "slow", "fast"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
 
 
 def deflow_loss(flow: Tensor, cloud0: Clouds, truth: Truth) -> dict[str, Tensor]:

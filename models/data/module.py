@@ -1,0 +1,160 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""The data module: pairs of the train split, shuffled by seed and epoch alone, with a held-out block a log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from lightning import LightningDataModule
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from models.data.augment import AugmentParameters, draw
+from models.data.labels import TrainLog
+from models.data.samples import Batch, Sample, collate
+from models.errors import InputError
+from models.grid import Grid
+
+if TYPE_CHECKING:
+    Pairs = list[tuple[int, int]]  # number of the log, first sweep
+
+
+def split_pairs(frames: NDArray[np.int64], share: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Divide the pairs of a log into those to train on and the last block, held out.
+
+    Args:
+        frames: (K,) first sweeps of the pairs, ascending.
+        share: Share of pairs to hold out; one at least where it is above 0 and the log has three pairs or more.
+
+    Returns:
+        The two groups; a pair whose second sweep is the first of the held-out block is in neither.
+    """
+    held = round(share * len(frames))
+    if share > 0 and held == 0 and len(frames) >= 3:
+        held = 1
+    if held == 0:
+        return frames, frames[:0]
+    block = frames[-held:]
+    return frames[frames + 1 < block[0]], block
+
+
+class PairDataset(Dataset[Sample]):
+    """Samples by (epoch, number); the same pair, epoch and seed give the same sample, whoever reads it."""
+
+    def __init__(self, logs: Sequence[TrainLog], pairs: Pairs, grid: Grid, seed: int) -> None:
+        self.logs = logs
+        self.pairs = pairs
+        self.grid = grid
+        self.seed = seed
+        self.augment: AugmentParameters | None = None
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        epoch, number = key
+        log, frame = self.pairs[number]
+        sample = self.logs[log].sample(frame)
+        if self.augment is not None:
+            random = np.random.default_rng([self.seed, epoch, number])
+            sample = changed(sample, self.augment, random)
+        inside = [self.grid.inside(torch.from_numpy(points)).numpy() for points in (sample.points0, sample.points1)]
+        return sample.keep(*inside)
+
+
+def changed(sample: Sample, augment: AugmentParameters, random: np.random.Generator) -> Sample:
+    """The sample after a random change."""
+    change = draw(augment, random)
+    points0, points1 = change.points(sample.points0), change.points(sample.points1)
+    if change.reverse:
+        return Sample(points1, points0, labels0=sample.labels1, labels1=sample.labels0)
+    flow = None if sample.flow is None else change.flow(sample.flow)
+    return Sample(points0, points1, sample.labels0, sample.labels1, flow, sample.valid, sample.category)
+
+
+class EpochSampler(Sampler[tuple[int, int]]):
+    """Numbers of one epoch, in an order that depends on the seed and the epoch alone.
+
+    With several processes each takes every `ranks`-th, and all take equally many.
+    """
+
+    def __init__(self, length: int, seed: int, shuffle: bool, rank: int = 0, ranks: int = 1) -> None:
+        self.length, self.seed, self.shuffle = length, seed, shuffle
+        self.rank, self.ranks = rank, ranks
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch; called by the trainer."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return -(-self.length // self.ranks)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        order = np.arange(self.length)
+        if self.shuffle:
+            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
+        order = np.resize(order, len(self) * self.ranks)  # the first ones again, to make it even
+        return ((self.epoch, int(number)) for number in order[self.rank :: self.ranks])
+
+
+class PairData(LightningDataModule):
+    """Loaders of training and held-out pairs."""
+
+    def __init__(
+        self,
+        logs: Sequence[TrainLog],
+        grid: Grid,
+        seed: int,
+        batch: int,
+        held_out: float,
+        minimum_dynamic: int,
+        augment: AugmentParameters | None,
+        workers: int,
+    ) -> None:
+        super().__init__()
+        train: Pairs = []
+        held: Pairs = []
+        for number, log in enumerate(logs):
+            first, last = split_pairs(log.pairs(), held_out)
+            train += [(number, int(frame)) for frame in first]
+            held += [(number, int(frame)) for frame in last]
+        if not train:
+            raise InputError(
+                "the train split holds no pair of sweeps to train on;"
+                " give a log with at least two sweeps within the pair tolerance, or lower train.held_out"
+            )
+        self.train, self.held = (PairDataset(logs, pairs, grid, seed) for pairs in (train, held))
+        self.train.augment = augment
+        self.seed, self.batch, self.workers = seed, batch, workers
+        self.collate = partial(collate, minimum_dynamic=minimum_dynamic)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """All training pairs in shuffled order."""
+        return self._loader(self.train, shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
+        """The held-out pairs, none where the share is 0."""
+        return self._loader(self.held, shuffle=False) if len(self.held) else []
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
+        """Move a batch; offsets stay on the CPU."""
+        return batch.to(device)
+
+    def _loader(self, dataset: PairDataset, shuffle: bool) -> DataLoader[Batch]:
+        trainer = self.trainer
+        rank, ranks = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
+        return DataLoader(
+            dataset,
+            batch_size=-(-self.batch // ranks),
+            sampler=EpochSampler(len(dataset), self.seed, shuffle, rank, ranks),
+            collate_fn=self.collate,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )

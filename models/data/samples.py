@@ -1,0 +1,81 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""Training samples: pairs inside the grid with their labels or truth, and batches of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from models.clouds import Clouds, concatenate
+from models.losses.labels import ClusterLabels, cluster_labels
+from models.losses.truth import Truth
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A pair inside the grid; `labels` for self-supervised training, `flow`, `valid`, `category` for supervised."""
+
+    points0: NDArray[np.float32]  # (N0, 3) m, in ego frame 1
+    points1: NDArray[np.float32]  # (N1, 3) m
+    labels0: NDArray[np.int16] | None = None  # (N0,)
+    labels1: NDArray[np.int16] | None = None  # (N1,)
+    flow: NDArray[np.float32] | None = None  # (N0, 3) residual, m
+    valid: NDArray[np.bool_] | None = None  # (N0,)
+    category: NDArray[np.uint8] | None = None  # (N0,)
+
+    def keep(self, inside0: NDArray[np.bool_], inside1: NDArray[np.bool_]) -> Sample:
+        """The sample reduced to some points of each sweep."""
+        of0 = {name: _rows(getattr(self, name), inside0) for name in ("labels0", "flow", "valid", "category")}
+        of1 = {"labels1": _rows(self.labels1, inside1)}
+        return replace(self, points0=self.points0[inside0], points1=self.points1[inside1], **of0, **of1)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples joined: clouds, and what the loss compares the flow with."""
+
+    cloud0: Clouds
+    cloud1: Clouds
+    target: ClusterLabels | Truth
+
+    def to(self, device: torch.device) -> Batch:
+        """The same on `device`."""
+        return Batch(self.cloud0.to(device), self.cloud1.to(device), self.target.to(device))
+
+    def pin_memory(self) -> Batch:
+        """The same in page-locked memory."""
+        return Batch(self.cloud0.pin_memory(), self.cloud1.pin_memory(), self.target.pin_memory())
+
+
+def collate(samples: Sequence[Sample], minimum_dynamic: int) -> Batch:
+    """Join samples; all must carry the same kind of target (see `cluster_labels` for `minimum_dynamic`)."""
+    return Batch(
+        concatenate([torch.from_numpy(sample.points0) for sample in samples]),
+        concatenate([torch.from_numpy(sample.points1) for sample in samples]),
+        _target(samples, minimum_dynamic),
+    )
+
+
+def _target(samples: Sequence[Sample], minimum_dynamic: int) -> ClusterLabels | Truth:
+    if samples[0].labels0 is not None:
+        labels0, labels1 = _column(samples, "labels0"), _column(samples, "labels1")
+        return cluster_labels(labels0, labels1, minimum_dynamic)
+    joined = [torch.from_numpy(np.concatenate(_column(samples, name))) for name in ("flow", "valid", "category")]
+    return Truth(*joined)
+
+
+def _column(samples: Sequence[Sample], name: str) -> list[NDArray[Any]]:
+    values = [getattr(sample, name) for sample in samples]
+    if any(value is None for value in values):
+        raise ValueError(f"all samples of a batch must carry {name}")
+    return values
+
+
+def _rows(values: NDArray[Any] | None, mask: NDArray[np.bool_]) -> NDArray[Any] | None:
+    return None if values is None else values[mask]

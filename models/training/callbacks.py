@@ -1,0 +1,106 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""What happens beside the steps: curves, checkpoints, a progress bar."""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from lightning import Callback, LightningModule, Trainer
+from tqdm import tqdm
+
+from models.errors import InputError
+from models.training.module import FlowTraining
+
+Row = dict[str, float]
+
+
+class Curves(Callback):
+    """One row of means an epoch to the logger.
+
+    Rows travel in the checkpoint and are told again to the logger of a resumed run, so that its curves are whole.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[Row] = []
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows so far."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the rows of the run that is resumed."""
+        self.rows = list(state_dict["rows"])
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tell the logger what a killed run had told."""
+        for number, row in enumerate(self.rows, 1):
+            _log(trainer, row, number)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Keep and log the means of the epoch; refuse to go on with a loss that is not finite."""
+        if not isinstance(pl_module, FlowTraining):
+            raise TypeError(f"curves are of FlowTraining, got {type(pl_module).__name__}")
+        row = {**pl_module.take_means(), "learning_rate": trainer.optimizers[0].param_groups[0]["lr"]}
+        if not all(math.isfinite(value) for value in row.values()):
+            raise InputError(
+                f"training diverged in epoch {trainer.current_epoch}: its loss is not finite;"
+                " lower train.learning_rate or train.gradient_clip"
+            )
+        self.rows.append(row)
+        _log(trainer, row, len(self.rows))
+
+
+def _log(trainer: Trainer, row: Row, number: int) -> None:
+    for logger in trainer.loggers:
+        logger.log_metrics({name: row[name] for name in sorted(row)}, step=number)
+        logger.save()
+
+
+class Checkpoints(Callback):
+    """The state after each epoch under one name; a complete file replaces the one before it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Write and rename."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        trainer.save_checkpoint(partial)
+        if trainer.is_global_zero:
+            os.replace(partial, self.path)
+
+
+class Progress(Callback):
+    """One bar over all steps of the training, with the time left."""
+
+    EVERY = 10  # steps between readings of the loss, which wait for the device
+
+    def __init__(self) -> None:
+        self.bar: tqdm[Any] | None = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the bar at the step the training starts from."""
+        steps = int(trainer.estimated_stepping_batches)
+        self.bar = tqdm(
+            total=steps, initial=trainer.global_step, desc="train", unit="step", disable=not trainer.is_global_zero
+        )
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Advance."""
+        if self.bar is None:
+            return
+        self.bar.update()
+        if self.bar.n % self.EVERY == 0:
+            self.bar.set_postfix({"epoch": trainer.current_epoch, "loss": f"{float(outputs['loss']):.4f}"})
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Close the bar."""
+        if self.bar is not None:
+            self.bar.close()

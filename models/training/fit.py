@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""Training from open logs to a network, resumable."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning import Trainer, seed_everything
+from lightning.pytorch.loggers import Logger
+from torch import nn
+
+from models.data.labels import TrainLog
+from models.data.module import PairData
+from models.training.callbacks import Checkpoints, Curves, Progress
+from models.training.module import FlowTraining
+from models.training.parameters import TrainParameters
+
+THREADS = 2  # a constant: sums in another number of threads differ in the last bits
+
+
+def fit(
+    logs: Sequence[TrainLog],
+    parameters: TrainParameters,
+    device: str,
+    checkpoint: Path,
+    logger: Logger | None,
+    workers: int = 0,
+) -> nn.Module:
+    """Train a network.
+
+    Args:
+        logs: Logs with the labels that the loss needs.
+        parameters: What to train and how.
+        device: cpu or cuda.
+        checkpoint: Where to keep the state after each epoch; training goes on from it where it exists, and it is
+            deleted at the end. Its name must stand for everything that determines the training.
+        logger: Where the curves go.
+        workers: Processes that read ahead; 0 reads in between the steps.
+
+    Returns:
+        The trained network, on the CPU.
+
+    Raises:
+        InputError: There is no pair to train on, or the loss is not finite.
+    """
+    data = PairData(
+        logs,
+        parameters.model.grid(),
+        seed=parameters.seed,
+        batch=parameters.batch,
+        held_out=parameters.held_out,
+        minimum_dynamic=parameters.seflow.minimum_dynamic,
+        augment=parameters.augment,
+        workers=workers,
+    )
+    _same_bits(device)
+    _quiet()
+    seed_everything(parameters.seed, verbose=False)
+    module = FlowTraining(parameters)
+    trainer = Trainer(
+        callbacks=[Curves(), Checkpoints(checkpoint), Progress()],
+        logger=logger if logger is not None else False,
+        max_epochs=parameters.epochs,
+        gradient_clip_val=parameters.gradient_clip or None,
+        **_hardware(device),
+    )
+    trainer.fit(module, data, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
+    checkpoint.unlink(missing_ok=True)
+    return module.trained_network().cpu().eval()
+
+
+def _same_bits(device: str) -> None:
+    if device == "cpu":
+        torch.set_num_threads(THREADS)
+        torch.use_deterministic_algorithms(True)
+
+
+def _quiet() -> None:
+    """Hints of the framework that are not the user's to act on."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
+    for text in (".*does not have many workers.*", ".*LeafSpec.*", ".*lr_scheduler.step.*"):
+        warnings.filterwarnings("ignore", text)
+
+
+def _hardware(device: str) -> dict[str, Any]:
+    return {
+        "accelerator": device if device == "cpu" else "gpu",
+        "devices": 1,
+        "use_distributed_sampler": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": 1,
+    }

@@ -1,0 +1,106 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""The one LightningModule: network, loss, optimiser, moving average."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from models.data.samples import Batch
+from models.losses.labels import ClusterLabels
+from models.losses.seflow import seflow_loss
+from models.losses.supervised import deflow_loss, ff3d_loss, zeroflow_loss
+from models.network import PillarFlow
+from models.training.parameters import TrainParameters
+from models.training.schedule import factor
+
+
+class FlowTraining(LightningModule):
+    """Trains a network by the loss that the parameters name.
+
+    `sums` holds the unweighted terms and the weighted loss summed over the steps of an epoch, on the device:
+    nothing waits for them before the epoch ends.
+    """
+
+    def __init__(self, parameters: TrainParameters) -> None:
+        super().__init__()
+        self.parameters_of_training = parameters
+        self.network: PillarFlow = parameters.model.build().to(memory_format=torch.channels_last)
+        self.average: AveragedModel | None = None
+        if parameters.ema > 0:
+            average = get_ema_multi_avg_fn(parameters.ema)
+            self.average = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
+        self.sums: dict[str, Tensor] = {}
+
+    def trained_network(self) -> nn.Module:
+        """The network whose weights are kept: the moving average where there is one."""
+        return self.network if self.average is None else self.average.module
+
+    def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        """Unweighted terms of the loss, and `loss`, their weighted sum."""
+        flow = network(batch.cloud0, batch.cloud1)
+        terms, weights = loss_terms(self.parameters_of_training, flow, batch)
+        loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
+        return {**terms, "loss": loss}
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Loss of a batch."""
+        losses = self.losses(self.network, batch)
+        self._add("train", losses, batch)
+        return losses["loss"]
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Loss of a held-out batch."""
+        self._add("held", self.losses(self.trained_network(), batch), batch)
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Follow the weights by their moving average."""
+        if self.average is not None:
+            self.average.update_parameters(self.network)
+
+    def configure_optimizers(self) -> dict[str, Any]:
+        """AdamW (Adam where the weight decay is 0), the rate set at each step."""
+        p = self.parameters_of_training
+        optimiser = torch.optim.AdamW(
+            self.network.parameters(), lr=p.learning_rate, weight_decay=p.weight_decay, fused=True
+        )
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: factor(p.schedule, step, steps))
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _add(self, part: str, losses: dict[str, Tensor], batch: Batch) -> None:
+        skipped = batch.target.skipped if isinstance(batch.target, ClusterLabels) else 0
+        for name, value in losses.items():
+            self._sum(f"{part}/{name}", value.detach().double() * batch.cloud0.size)
+        self._sum(f"{part}/samples", torch.tensor(float(batch.cloud0.size)))
+        self._sum(f"{part}/without_dynamic", torch.tensor(float(skipped)))
+
+    def _sum(self, name: str, value: Tensor) -> None:
+        self.sums[name] = self.sums[name] + value if name in self.sums else value
+
+    def take_means(self) -> dict[str, float]:
+        """Means over the samples since the last call; waits for the device."""
+        sums = {name: float(value) for name, value in self.sums.items()}
+        self.sums = {}
+        parts = {name.split("/")[0] for name in sums}
+        count = {part: sums.pop(f"{part}/samples") for part in sorted(parts)}
+        return {name: total / count[name.split("/")[0]] for name, total in sums.items()}
+
+
+def loss_terms(parameters: TrainParameters, flow: Tensor, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Unweighted terms of the loss that the parameters name, and the weight of each."""
+    target = batch.target
+    if isinstance(target, ClusterLabels):
+        p = parameters.seflow
+        terms = seflow_loss(flow, batch.cloud0, batch.cloud1, target, p.cap)
+        return terms, {name: getattr(p, name) for name in terms}
+    if parameters.loss == "deflow":
+        terms = deflow_loss(flow, batch.cloud0, target)
+        return terms, {name: getattr(parameters.deflow, name) for name in terms}
+    supervised = ff3d_loss if parameters.loss == "ff3d" else zeroflow_loss
+    return supervised(flow, batch.cloud0, target), {"flow": 1.0}

@@ -1,0 +1,51 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""What training is asked for: the section `train` of the parameter file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from models.architecture import Architecture
+from models.data.augment import AugmentParameters
+from models.losses.parameters import LABELS_OF_LOSS, DeflowParameters, Labels, Loss, SeflowParameters
+from models.training.schedule import ScheduleParameters
+
+
+@dataclass(frozen=True)
+class TrainParameters:
+    """Labels, loss, network and optimisation."""
+
+    labels: Labels
+    loss: Loss
+    model: Architecture
+    seflow: SeflowParameters
+    deflow: DeflowParameters
+    epochs: int
+    batch: int
+    learning_rate: float
+    weight_decay: float
+    schedule: ScheduleParameters
+    gradient_clip: float
+    ema: float
+    augment: AugmentParameters
+    held_out: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        fits = LABELS_OF_LOSS[self.loss]
+        if self.labels not in fits:
+            raise ValueError(f"loss {self.loss} needs labels {' or '.join(fits)}, but labels is {self.labels}")
+        if self.augment.reverse > 0 and self.labels != "clusters":
+            raise ValueError(f"augment.reverse needs labels clusters, but labels is {self.labels}: set it to 0")
+        for name in ("epochs", "batch"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.learning_rate <= 0:
+            raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
+        for name in ("weight_decay", "gradient_clip", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        for name in ("ema", "held_out"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")

@@ -1,0 +1,77 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""Weights files: safetensors with the network's description and its history, in one JSON text."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from models.architecture import Architecture
+from models.errors import InputError
+from models.network import PillarFlow
+
+SCHEMA = "weights/1"
+FRAME = "ego"  # both sweeps in ego frame 1; residual flow in its axes
+_KEY = "sceneflow"  # one key: safetensors does not keep the order of several
+
+
+def save_weights(path: Path, network: nn.Module, architecture: Architecture, training: Mapping[str, Any]) -> None:
+    """Write a weights file; the same content gives the same bytes.
+
+    Args:
+        path: File to write; it appears complete or not at all.
+        network: The network whose state to keep.
+        architecture: How to build it again.
+        training: How it was trained: parameters and digests of what it was trained on.
+    """
+    description = {"schema": SCHEMA, "frame": FRAME, "architecture": asdict(architecture), "training": dict(training)}
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(network.state_dict().items())}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    save_file(state, partial, {_KEY: json.dumps(description, sort_keys=True)})
+    os.replace(partial, path)
+
+
+def load_weights(path: Path) -> tuple[PillarFlow, dict[str, Any]]:
+    """Build the network of a weights file.
+
+    Args:
+        path: File that `save_weights` wrote.
+
+    Returns:
+        The network in evaluation mode on the CPU, and the description in the file.
+
+    Raises:
+        InputError: The file is missing, damaged, of another schema, or its tensors do not fit its architecture.
+    """
+    if not path.exists():
+        raise InputError(f"weights file {path} does not exist; run train first")
+    try:
+        with safe_open(path, framework="pt") as file:
+            description = json.loads((file.metadata() or {}).get(_KEY, "{}"))
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise InputError(f"weights file {path} is damaged ({error}); run train again") from error
+    if description.get("schema") != SCHEMA:
+        raise InputError(f"weights file {path} has schema {description.get('schema')}, wanted {SCHEMA}")
+    return _build(path, description["architecture"], state), description
+
+
+def _build(path: Path, architecture: Mapping[str, Any], state: Mapping[str, torch.Tensor]) -> PillarFlow:
+    network = Architecture(**{**architecture, "range": tuple(architecture["range"])}).build()
+    try:
+        network.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"weights file {path} does not fit its architecture: {reason}") from error
+    return network.to(memory_format=torch.channels_last).eval()

@@ -1,0 +1,20 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""Train the network of the section `train` on the train split."""
+
+from pathlib import Path
+
+from models.training.parameters import TrainParameters
+from stages.learning.train import train_flow
+from stages.pipeline.main import stage_main
+
+Parameters = TrainParameters
+
+
+def main(parameters: TrainParameters) -> None:
+    """Write `data/weights/flow.safetensors` and the curves."""
+    train_flow(Path("data"), Path("data/weights/flow.safetensors"), Path("data/curves"), parameters)
+
+
+if __name__ == "__main__":
+    stage_main("train", main, Parameters)
