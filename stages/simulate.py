@@ -15,7 +15,6 @@ Parameters = SimulateParameters
 
 def main(split: str, parameters: SimulateParameters, data: DataParameters) -> None:
     """Write `data/raw/<split>/<log>/`."""
-    simulated = data.source == "simulated"
     size = parameters.split(split)
     tasks = [
         LogTask(
