@@ -10,15 +10,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def bin_sums(index: NDArray[np.int64], shape: tuple[int, ...], weights: NDArray[Any]) -> NDArray[np.float64]:
-    """Sum of weights (K,) in each bin of a table, for flat bin numbers (K,)."""
-    sums = np.bincount(index, weights, minlength=math.prod(shape)).astype(np.float64, copy=False)
+def cells(scored: NDArray[np.bool_], index: NDArray[Any], shape: tuple[int, ...]) -> NDArray[np.intp]:
+    """Flat bin numbers (N,) of a table; points that are not scored get one bin more, which is never read."""
+    return np.where(scored, index, math.prod(shape)).astype(np.intp)
+
+
+def bin_sums(cell: NDArray[np.intp], shape: tuple[int, ...], weights: NDArray[Any]) -> NDArray[np.float64]:
+    """Sum of weights (N,) in each bin of a table, for bin numbers from `cells`."""
+    size = math.prod(shape)
+    sums: NDArray[np.float64] = np.bincount(cell, weights, minlength=size + 1)[:size].astype(np.float64, copy=False)
     return sums.reshape(shape)
 
 
-def bin_counts(index: NDArray[np.int64], shape: tuple[int, ...]) -> NDArray[np.int64]:
-    """Number of rows in each bin of a table, for flat bin numbers (K,)."""
-    return np.bincount(index, minlength=math.prod(shape)).reshape(shape)
+def bin_counts(cell: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.int64]:
+    """Number of points in each bin of a table, for bin numbers from `cells`."""
+    size = math.prod(shape)
+    return np.bincount(cell, minlength=size + 1)[:size].reshape(shape)
 
 
 def ratio(numerator: NDArray[Any], denominator: NDArray[Any]) -> NDArray[np.float64]:

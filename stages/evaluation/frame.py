@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.geometry import inverse_SE3, rigid_flow, transform_points
+from models.geometry import inverse_SE3
 
 Mask = NDArray[np.bool_]
 Float64 = NDArray[np.float64]
@@ -24,8 +24,28 @@ V2_NEAR = 35.0  # m; max(|x|, |y|) in ego frame 1 below this is the v2 headline'
 
 def row_norm(vectors: NDArray[np.floating[Any]]) -> Float64:
     """Euclidean norm of each row (N, 3) -> (N,)."""
-    squared: Float64 = np.einsum("ij,ij->i", vectors, vectors)
-    return np.sqrt(squared)
+    x, y, z = vectors.T
+    length: Float64 = np.sqrt(x * x + y * y + z * z)
+    return length
+
+
+def box_distance(points: Float64) -> Float64:
+    """Distance max(|x|, |y|) of points (N, 3), whose circles are squares -> (N,)."""
+    distance: Float64 = np.maximum(np.abs(points[:, 0]), np.abs(points[:, 1]))
+    return distance
+
+
+def by_columns(vectors: NDArray[np.floating[Any]]) -> Float64:
+    """The same (N, 3) in double precision, each of its columns contiguous: x, y and z are worked on in turn."""
+    columns: Float64 = np.ascontiguousarray(vectors.T, dtype=np.float64)
+    return columns.T
+
+
+def _displacement(points: Float64, dst_SE3_src: Float64) -> Float64:
+    """Where a rigid motion takes points, less where they are, ``(R - I) p + t``  # (N, 3)."""
+    turn = dst_SE3_src[:3, :3] - np.eye(3)
+    moved: Float64 = np.ascontiguousarray(turn) @ points.T + dst_SE3_src[:3, 3:]  # (3, N)
+    return moved.T
 
 
 @dataclass(frozen=True)
@@ -43,6 +63,7 @@ class FrameTruth:
         scored_range: valid, not ground by v1's rule, at any distance  # (N,)
         sensor_points: the points in the frame of the upper lidar, whose distances the published training
             code takes  # (N, 3)
+        moving: label of moving points where one is stored; None derives it from the flow  # (N,)
     """
 
     points: Float64
@@ -54,6 +75,7 @@ class FrameTruth:
     near_v2: Mask
     scored_range: Mask
     sensor_points: Float64
+    moving: Mask | None = None
 
     @cached_property
     def residual(self) -> Float64:
@@ -68,7 +90,7 @@ class FrameTruth:
     @cached_property
     def dynamic(self) -> Mask:
         """v1's flag of moving points  # (N,)."""
-        return self.speed >= DYNAMIC_V1
+        return self.speed >= DYNAMIC_V1 if self.moving is None else self.moving
 
 
 def frame_truth(
@@ -95,23 +117,23 @@ def frame_truth(
         ego_SE3_sensor: mount of the upper lidar; None takes the ego frame  # (4, 4)
         official_mask: v1's mask as the leaderboard gives it, in place of box and ground  # (N,)
     """
-    xyz: Float64 = np.asarray(points, dtype=np.float64)
-    rigid = rigid_flow(xyz, ego1_SE3_ego0)
+    xyz = by_columns(points)
+    rigid = _displacement(xyz, ego1_SE3_ego0)
     moved = xyz + rigid  # (N, 3) ego frame 1
-    reach = np.maximum(np.abs(moved[:, 0]), np.abs(moved[:, 1]))
+    reach = box_distance(moved)
     solid = valid & ~ground_v1
-    in_box = (np.abs(xyz[:, 0]) <= V1_BOX) & (np.abs(xyz[:, 1]) <= V1_BOX)
+    in_box = box_distance(xyz) <= V1_BOX
     in_crop = (reach < V2_CROP_XY) & (np.abs(moved[:, 2]) < V2_CROP_Z)
     return FrameTruth(
         points=xyz,
         rigid=rigid,
-        flow=np.asarray(flow, dtype=np.float64),
+        flow=by_columns(flow),
         category=category,
         scored_v1=solid & in_box if official_mask is None else valid & official_mask,
         scored_v2=valid & ~ground_v2 & in_crop,
         near_v2=reach < V2_NEAR,
         scored_range=solid,
-        sensor_points=xyz if ego_SE3_sensor is None else transform_points(inverse_SE3(ego_SE3_sensor), xyz),
+        sensor_points=xyz if ego_SE3_sensor is None else xyz + _displacement(xyz, inverse_SE3(ego_SE3_sensor)),
     )
 
 
@@ -143,9 +165,10 @@ def frame_errors(truth: FrameTruth, residual: NDArray[np.floating[Any]], dynamic
     """
     if residual.shape != truth.points.shape:
         raise ValueError(f"a prediction must have shape {truth.points.shape}, got {residual.shape}")
-    guess: Float64 = np.asarray(residual, dtype=np.float64)
-    bad = ~(np.abs(guess) <= MAX_FLOW).all(axis=1)
-    if bad.any():
+    guess = by_columns(residual)
+    sound = np.abs(guess) <= MAX_FLOW
+    if not sound.all():
+        bad = ~sound.all(axis=1)
         row = int(np.flatnonzero(bad)[0])
         raise ValueError(
             f"a prediction must be finite and below {MAX_FLOW:g} m; {int(bad.sum())} rows are not, "

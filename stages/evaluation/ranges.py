@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.evaluation.accumulate import FrameSums, Totals
-from stages.evaluation.bins import bin_counts, bin_sums, ratio
+from stages.evaluation.bins import bin_counts, bin_sums, cells, ratio
 from stages.evaluation.frame import FrameErrors, row_norm
 from stages.evaluation.v2 import with_mean
 
@@ -23,34 +23,31 @@ TABLE = (2, len(RANGES))  # static or dynamic, range
 
 @dataclass(frozen=True)
 class RangeBins:
-    """Scored points (K,) and the cell of each in the table, flat (K,)."""
+    """Cell of each point in the table (N,), and the number of points in each cell."""
 
-    rows: NDArray[np.int64]
-    index: NDArray[np.int64]
+    cell: NDArray[np.intp]
+    count: NDArray[np.int64]
 
 
 def range_bins(scored: NDArray[np.bool_], points: NDArray[Any], speed: NDArray[np.float64]) -> RangeBins:
-    """Cells of the scored points.
+    """The cell that each point belongs to.
 
     Args:
         scored: points that count  # (N,)
         points: in the frame whose origin distances are taken from, metres  # (N, 3)
         speed: true speed, m a frame  # (N,)
     """
-    rows = np.flatnonzero(scored)
-    distance = row_norm(points[rows])
-    zone = np.zeros(len(rows), dtype=np.int64)
+    distance = row_norm(points)
+    index = (speed * _FACTOR >= _DYNAMIC) * np.int8(len(RANGES))
     for edge in RANGE_EDGES:
-        zone += distance >= edge
-    return RangeBins(rows, (speed[rows] * _FACTOR >= _DYNAMIC) * len(RANGES) + zone)
+        index += distance >= edge
+    cell = cells(scored, index, TABLE)
+    return RangeBins(cell, bin_counts(cell, TABLE))
 
 
 def range_sums(bins: RangeBins, errors: FrameErrors, prefix: str = "range") -> FrameSums:
     """Counts and sums of one frame, under names that begin with a prefix."""
-    return {
-        f"{prefix}_count": bin_counts(bins.index, TABLE),
-        f"{prefix}_error": bin_sums(bins.index, TABLE, errors.error[bins.rows]),
-    }
+    return {f"{prefix}_count": bins.count, f"{prefix}_error": bin_sums(bins.cell, TABLE, errors.error)}
 
 
 def range_metrics(totals: Totals, prefix: str = "range") -> dict[str, dict[str, float]]:

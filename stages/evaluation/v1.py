@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.evaluation.accumulate import FrameSums, Totals
-from stages.evaluation.bins import bin_counts, bin_sums, present, ratio
+from stages.evaluation.bins import bin_counts, bin_sums, cells, present, ratio
 from stages.evaluation.classes import NUM_CATEGORIES
-from stages.evaluation.frame import FrameErrors, FrameTruth, row_norm
+from stages.evaluation.frame import FrameErrors, FrameTruth, box_distance, row_norm
 
 CLOSE = 35.0  # m; |x|, |y| up to here in ego frame 0 is "Close", faces included
 STRICT = 0.05  # m, or the same share of the true flow
@@ -27,54 +27,54 @@ class V1Bins:
     """The label side of v1, the same for every prediction of a frame.
 
     Attributes:
-        rows: scored points  # (K,)
-        index: cell of each, flat  # (K,)
-        flow: their true total flow  # (K, 3)
-        length: its length  # (K,)
+        cell: cell of each point  # (N,)
+        length: length of the true total flow  # (N,)
+        moving: scored points that move  # (N,)
+        fixed: sums that no prediction changes.
     """
 
-    rows: NDArray[np.int64]
-    index: NDArray[np.int64]
-    flow: NDArray[np.float64]
+    cell: NDArray[np.intp]
     length: NDArray[np.float64]
+    moving: NDArray[np.bool_]
+    fixed: FrameSums
 
 
 def v1_bins(truth: FrameTruth) -> V1Bins:
-    """Scored points of a frame and the cell each belongs to."""
-    rows = np.flatnonzero(truth.scored_v1)
-    x, y = np.abs(truth.points[rows, 0]), np.abs(truth.points[rows, 1])
-    far = (x > CLOSE) | (y > CLOSE)
-    index = (truth.category[rows].astype(np.int64) * 2 + truth.dynamic[rows]) * 2 + far
-    flow = truth.flow[rows]
-    return V1Bins(rows, index, flow, row_norm(flow))
+    """The cell that each point of a frame belongs to."""
+    far = box_distance(truth.points) > CLOSE
+    index = (truth.category.astype(np.int16) * 2 + truth.dynamic) * 2 + far
+    cell = cells(truth.scored_v1, index, _CELLS)
+    fixed: FrameSums = {"v1_speed": bin_sums(cell, _CELLS, truth.speed)}
+    return V1Bins(cell, row_norm(truth.flow), truth.scored_v1 & truth.dynamic, fixed)
 
 
 def v1_sums(truth: FrameTruth, bins: V1Bins, errors: FrameErrors) -> FrameSums:
     """Counts and sums of one frame."""
-    error = errors.error[bins.rows]
+    error = errors.error
     relative = error / (bins.length + _EPSILON)
-    guess = truth.rigid[bins.rows] + errors.residual[bins.rows]
-    true, guessed = truth.dynamic[bins.rows], errors.dynamic[bins.rows]
     strict = (error < STRICT) | (relative < STRICT)
-    relax = (error < RELAX) | (relative < RELAX)
-    hits = int(np.count_nonzero(true & guessed))
-    missed = int(np.count_nonzero(true)) - hits
-    false = int(np.count_nonzero(guessed)) - hits
+    relax = (error < RELAX) | (relative < RELAX)  # never false where strict is true
+    grade = bins.cell * 3 + strict + relax
+    grades = bin_counts(grade, (*_CELLS, 3))
+    hits = np.count_nonzero(bins.moving & errors.dynamic)
+    missed = np.count_nonzero(bins.moving) - hits
+    false = np.count_nonzero(truth.scored_v1 & errors.dynamic) - hits
     return {
-        "v1_count": bin_counts(bins.index, _CELLS),
-        "v1_error": bin_sums(bins.index, _CELLS, error),
-        "v1_speed": bin_sums(bins.index, _CELLS, truth.speed[bins.rows]),
-        "v1_strict": bin_counts(bins.index[strict], _CELLS),
-        "v1_relax": bin_counts(bins.index[relax], _CELLS),
-        "v1_angle": bin_sums(bins.index, _CELLS, _angle(guess, bins.flow, bins.length)),
+        **bins.fixed,
+        "v1_count": grades.sum(axis=-1),
+        "v1_error": bin_sums(bins.cell, _CELLS, error),
+        "v1_strict": grades[..., 2],
+        "v1_relax": grades[..., 1] + grades[..., 2],
+        "v1_angle": bin_sums(bins.cell, _CELLS, _angle(truth.rigid + errors.residual, truth.flow, bins.length)),
         "v1_iou": np.array([hits, missed, false], dtype=np.int64),
     }
 
 
 def _angle(guess: NDArray[Any], flow: NDArray[Any], length: NDArray[Any]) -> NDArray[np.float64]:
-    """Angle between the space-time vectors (g, 0.1) and (f, 0.1), radians  # (K,)."""
-    dot = np.einsum("ij,ij->i", guess, flow) + _GAP**2
-    square = (np.einsum("ij,ij->i", guess, guess) + _GAP**2) * (length**2 + _GAP**2)
+    """Angle between the space-time vectors (g, 0.1) and (f, 0.1), radians  # (N,)."""
+    (gx, gy, gz), (fx, fy, fz) = guess.T, flow.T
+    dot = gx * fx + gy * fy + gz * fz + _GAP**2
+    square = (gx * gx + gy * gy + gz * gz + _GAP**2) * (length * length + _GAP**2)
     angle: NDArray[np.float64] = np.arccos(np.clip(dot / np.sqrt(square), -1.0, 1.0))
     return angle
 
@@ -90,23 +90,23 @@ def v1_metrics(totals: Totals) -> dict[str, float]:
     }
     both = count.sum(axis=-1)
     sums = {"Accuracy Relax": "v1_relax", "Accuracy Strict": "v1_strict", "Angle Error": "v1_angle", "EPE": "v1_error"}
-    cells = [("Background/Static", 0, 0), ("Foreground/Dynamic", 1, 1), ("Foreground/Static", 1, 0)]
+    groups = [("Background/Static", 0, 0), ("Foreground/Dynamic", 1, 1), ("Foreground/Static", 1, 0)]
     numbers: dict[str, float] = {}
     for name, mean in means.items():
-        for cell, c, m in cells:
+        for cell, c, m in groups:
             numbers[f"{name}/{cell}/Close"], numbers[f"{name}/{cell}/Far"] = mean[c, m]
     for name, key in sums.items():
         pooled = ratio(_classes(totals[key]).sum(axis=-1), both)
-        numbers.update({f"{name}/{cell}": pooled[c, m] for cell, c, m in cells})
+        numbers.update({f"{name}/{cell}": pooled[c, m] for cell, c, m in groups})
     numbers["Dynamic IoU"] = float(ratio(totals["v1_iou"][0], totals["v1_iou"].sum()))
-    parts = [numbers[f"EPE/{cell}"] for cell, _, _ in cells]
+    parts = [numbers[f"EPE/{cell}"] for cell, _, _ in groups]
     numbers["EPE 3-Way Average"] = (parts[1] + parts[2] + parts[0]) / 3
     return present(numbers)
 
 
-def _classes(cells: NDArray[Any]) -> NDArray[Any]:
+def _classes(table: NDArray[Any]) -> NDArray[Any]:
     """Sum the categories into background and foreground (2, 2, 2): all thirty, signs and animals included."""
-    return np.stack([cells[0], cells[1:].sum(axis=0)])
+    return np.stack([table[0], table[1:].sum(axis=0)])
 
 
 def threeway(totals: Totals) -> dict[str, float]:

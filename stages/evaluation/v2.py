@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.evaluation.accumulate import FrameSums, Totals
-from stages.evaluation.bins import bin_counts, bin_sums, mean_present, present, ratio
+from stages.evaluation.bins import bin_counts, bin_sums, cells, mean_present, present, ratio
 from stages.evaluation.classes import META_CLASSES, META_OF_CATEGORY
 from stages.evaluation.frame import FrameErrors, FrameTruth
 
@@ -39,38 +39,37 @@ class V2Bins:
     """The label side of v2, the same for every prediction of a frame.
 
     Attributes:
-        rows: scored points that belong to a meta class  # (K,)
-        index: cell of each in the bucket table, flat  # (K,)
-        threeway: cell of each in the three-way table, flat  # (K,)
-        speed: their true speed, m a frame  # (K,)
+        cell: cell of each point in the bucket table  # (N,)
+        threeway: cell of each point in the three-way table  # (N,)
+        fixed: sums that no prediction changes.
     """
 
-    rows: NDArray[np.int64]
-    index: NDArray[np.int64]
-    threeway: NDArray[np.int64]
-    speed: NDArray[np.float64]
+    cell: NDArray[np.intp]
+    threeway: NDArray[np.intp]
+    fixed: FrameSums
 
 
 def v2_bins(truth: FrameTruth) -> V2Bins:
-    """Scored points of a frame and the cells each belongs to."""
-    rows = np.flatnonzero(truth.scored_v2)
-    meta = META_OF_CATEGORY[truth.category[rows]]
-    rows, meta = rows[meta >= 0], meta[meta >= 0]
-    speed, far = truth.speed[rows], ~truth.near_v2[rows]
-    index = (meta * BUCKETS + speed_bucket(speed)) * 2 + far
-    threeway = ((meta > 0).astype(np.int64) * 2 + (speed >= _THREEWAY_DYNAMIC)) * 2 + far
-    return V2Bins(rows, index, threeway, speed)
+    """The cells that each point of a frame belongs to; a point of no meta class is not scored."""
+    meta = META_OF_CATEGORY[truth.category]
+    scored, far = truth.scored_v2 & (meta >= 0), ~truth.near_v2
+    cell = cells(scored, (meta * BUCKETS + speed_bucket(truth.speed)) * 2 + far, TABLE)
+    moving = truth.speed >= _THREEWAY_DYNAMIC
+    threeway = cells(scored, ((meta > 0) * np.int8(2) + moving) * 2 + far, THREEWAY_TABLE)
+    fixed: FrameSums = {
+        "v2_count": bin_counts(cell, TABLE),
+        "v2_speed": bin_sums(cell, TABLE, truth.speed),
+        "v2_threeway_count": bin_counts(threeway, THREEWAY_TABLE),
+    }
+    return V2Bins(cell, threeway, fixed)
 
 
 def v2_sums(bins: V2Bins, errors: FrameErrors) -> FrameSums:
     """Counts and sums of one frame."""
-    error = errors.error[bins.rows]
     return {
-        "v2_count": bin_counts(bins.index, TABLE),
-        "v2_error": bin_sums(bins.index, TABLE, error),
-        "v2_speed": bin_sums(bins.index, TABLE, bins.speed),
-        "v2_threeway_count": bin_counts(bins.threeway, THREEWAY_TABLE),
-        "v2_threeway_error": bin_sums(bins.threeway, THREEWAY_TABLE, error),
+        **bins.fixed,
+        "v2_error": bin_sums(bins.cell, TABLE, errors.error),
+        "v2_threeway_error": bin_sums(bins.threeway, THREEWAY_TABLE, errors.error),
     }
 
 
