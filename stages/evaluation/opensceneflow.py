@@ -58,9 +58,7 @@ def opensceneflow_bins(truth: FrameTruth) -> OpenSceneFlowBins:
         "osf_count": bin_counts(cell, _TABLE),
         "osf_speed": bin_sums(cell, _TABLE, truth.speed),
     }
-    return OpenSceneFlowBins(
-        scored, group, cell, range_bins(eligible, truth.sensor_points, truth.speed), fixed
-    )
+    return OpenSceneFlowBins(scored, group, cell, range_bins(eligible, truth.sensor_points, truth.speed), fixed)
 
 
 def opensceneflow_sums(truth: FrameTruth, bins: OpenSceneFlowBins, errors: FrameErrors) -> FrameSums:

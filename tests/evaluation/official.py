@@ -210,3 +210,55 @@ def v2_results(
         near = evaluator.compute_results(save_results=False)
         far = evaluator.compute_results(save_results=False, return_distance_threshold=np.inf)
     return {"35": near, "inf": far}
+
+
+@dataclass(frozen=True)
+class UpstreamLabels:
+    """A pair as OpenSceneFlow extracts it: points in the frame of the upper lidar, poses and labels of the ego frame."""
+
+    points: NDArray[np.float64]
+    pose_flow: NDArray[np.float64]
+    flow: NDArray[np.float64]
+    valid: NDArray[np.bool_]
+    category: NDArray[np.uint8]
+
+
+def upstream_labels(log: Path, stamps: tuple[int, int]) -> UpstreamLabels:
+    """Labels by the published rule, in which a moving box grows by the norm over all its points."""
+    from av2.structures.sweep import Sweep
+    from av2.utils.io import read_ego_SE3_sensor
+
+    from stages.labels.categories import CATEGORY_ID
+
+    city0, city1 = poses_of(log, *stamps)
+    ego = city1.inverse().compose(city0)
+    ego.rotation, ego.translation = ego.rotation.astype(np.float32), ego.translation.astype(np.float32)
+    points = Sweep.from_feather(log / "sensors" / "lidar" / f"{stamps[0]}.feather").xyz
+    later = dict(boxes_of(log, stamps[1]))
+    flow = ego.transform_point_cloud(points) - points
+    valid = np.ones(len(points), dtype=bool)
+    category = np.zeros(len(points), dtype=np.uint8)
+    for (track, box), (_, grown) in zip(boxes_of(log, stamps[0]), boxes_of(log, stamps[0]), strict=True):
+        inner, inside = box.compute_interior_points(points)
+        if track not in later:
+            valid[inside] = False
+            continue
+        move = later[track].dst_SE3_object.compose(box.dst_SE3_object.inverse())
+        world = ego.inverse().compose(move).transform_point_cloud(inner) - inner
+        delta = np.linalg.norm(world, axis=0).mean() if len(world) else 0.0
+        if delta > 0.04:
+            grown.length_m += 0.2 + min(delta / 2, 2.0)
+            grown.width_m += 0.2
+            grown.height_m += 0.2
+        inner, inside = grown.compute_interior_points(points)
+        flow[inside] = move.transform_point_cloud(inner) - inner
+        category[inside] = CATEGORY_ID[box.category]
+    sensor = read_ego_SE3_sensor(log)["up_lidar"].inverse()
+    seen = sensor.transform_point_cloud(points).astype(np.float32)
+    stored0, stored1 = (pose.transform_matrix.astype(np.float32).astype(np.float64) for pose in (city0, city1))
+    inverse = np.eye(4)
+    inverse[:3, :3], inverse[:3, 3] = stored1[:3, :3].T, -stored1[:3, :3].T @ stored1[:3, 3]
+    step = (inverse @ stored0).astype(np.float32)
+    pose_flow = (seen @ step[:3, :3].T + step[:3, 3] - seen).astype(np.float32)
+    flow32 = flow.astype(np.float32).astype(np.float64)
+    return UpstreamLabels(seen.astype(np.float64), pose_flow.astype(np.float64), flow32, valid, category)

@@ -14,15 +14,18 @@ from models.geometry import inverse_SE3, transform_points
 from stages.evaluation.accumulate import Accumulator
 from stages.evaluation.families import FrameScorer, all_metrics
 from stages.evaluation.frame import FrameTruth, frame_errors, frame_truth, row_norm
+from stages.labels.categories import CATEGORIES
 from tests.evaluation.official import (
     AV2_LOG,
     PREDICTIONS,
     Av2Pair,
+    UpstreamLabels,
     V2Labels,
     av2_pair,
     poses_of,
     real_log,
     total_predictions,
+    upstream_labels,
     v2_labels,
     wave,
 )
@@ -187,3 +190,30 @@ def test_opensceneflow_with_av2_labels(pair: Av2Pair, name: str) -> None:
     guess = float32(total_predictions(pair.flow, pair.rigid)[name])
     truth = v1_truth(pair)
     check_opensceneflow(metrics_of(truth, guess - truth.rigid), GOLDEN["osf"]["av2_labels"][name])
+
+
+@pytest.fixture(scope="module")
+def upstream(log: Path, pair: Av2Pair) -> UpstreamLabels:
+    labels = upstream_labels(log, pair.stamps)
+    names = ("NONE", *CATEGORIES)
+    counts = {names[i]: int(n) for i, n in enumerate(np.bincount(labels.category, minlength=31)) if n}
+    assert counts == GOLDEN["osf"]["labels"]["category_counts_all_points"]
+    return labels
+
+
+@pytest.mark.parametrize("name", PREDICTIONS)
+def test_opensceneflow_with_its_own_labels(pair: Av2Pair, upstream: UpstreamLabels, name: str) -> None:
+    scored = pair.mask & ~pair.ground & upstream.valid
+    truth = FrameTruth(
+        points=upstream.points,
+        rigid=upstream.pose_flow,
+        flow=upstream.flow,
+        category=upstream.category,
+        scored_v1=scored,
+        scored_v2=scored,
+        near_v2=scored,
+        scored_range=scored,
+        sensor_points=upstream.points,
+    )
+    guess = float32(total_predictions(upstream.flow, upstream.pose_flow)[name])
+    check_opensceneflow(metrics_of(truth, guess - truth.rigid), GOLDEN["osf"]["own_labels"][name])
