@@ -34,7 +34,7 @@ $(VENV)/.ready-test: $(VENV)/.ready
 
 repro: setup ## Run the whole pipeline: raw logs to metrics/val.json
 	dvc repro
-	@python -m stages.evaluation.show metrics/val.json
+	@python -m stages.evaluation.show
 
 catalog: setup ## List the raw logs anew: the way to say that real logs were added or removed
 	for split in train val test; do dvc repro --quiet --force --single-item catalog@$$split || exit 1; done

@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import feather
 
+BOXES = "annotations.feather"
 LOG = "11111111-2222-3333-4444-555555555555"
 TIMES = [315966265259836000 + 100_000_000 * i for i in range(4)]
 POSE = ("qw", "qx", "qy", "qz", "tx_m", "ty_m", "tz_m")
@@ -42,7 +43,12 @@ def box_table(times: list[int], **changed: object) -> pa.Table:
     }
     rows = [{"timestamp_ns": time, **row} for time in times]
     rows[0].update(changed)
-    types = {"timestamp_ns": pa.int64(), "track_uuid": pa.string(), "category": pa.string(), "num_interior_pts": pa.int64()}
+    types = {
+        "timestamp_ns": pa.int64(),
+        "track_uuid": pa.string(),
+        "category": pa.string(),
+        "num_interior_pts": pa.int64(),
+    }
     schema = pa.schema([(name, types.get(name, pa.float64())) for name in rows[0]])
     return pa.Table.from_pylist(rows, schema=schema)
 

@@ -27,7 +27,9 @@ POSES, BOXES = "city_SE3_egovehicle.feather", "annotations.feather"
 
 
 def ingest(folder: Path, out: Path, entry: dict | None = None) -> LogFrames:
-    outputs = {kind: out / f"{kind}{end}" for kind, end in {"frames": ".h5", "boxes": ".parquet", "maps": ".h5"}.items()}
+    outputs = {
+        kind: out / f"{kind}{end}" for kind, end in {"frames": ".h5", "boxes": ".parquet", "maps": ".h5"}.items()
+    }
     arguments = {"entry": json.dumps(log_entry(folder, "full") if entry is None else entry), "digest": "full"}
     ingest_log(folder.name, {"raw": folder}, outputs, PARAMETERS, arguments=arguments)
     return LogFrames.open(outputs["frames"])
@@ -116,7 +118,10 @@ BAD: dict[str, tuple[Callable[[Path], object], list[str]]] = {
         lambda log: write_feather(log / BOXES, box_table(TIMES, category="UNICORN")),
         [BOXES, "row 0", "'UNICORN'", "rename"],
     ),
-    "box without size": (lambda log: write_feather(log / BOXES, box_table(TIMES, width_m=0.0)), [BOXES, "row 0", "size"]),
+    "box without size": (
+        lambda log: write_feather(log / BOXES, box_table(TIMES, width_m=0.0)),
+        [BOXES, "row 0", "size"],
+    ),
     "track twice in a sweep": (double_box, [BOXES, "row 4", "track car-1 a second time", str(TIMES[2])]),
 }
 

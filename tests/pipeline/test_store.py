@@ -123,7 +123,9 @@ def test_a_killed_worker_takes_down_its_own_log_only() -> None:
 
 
 def start_slow() -> subprocess.Popen[bytes]:
-    code = "from tests.pipeline import steps, test_store as t\nif __name__ == '__main__': t.compute_powers(steps.slow_log)"
+    code = (
+        "from tests.pipeline import steps, test_store as t\nif __name__ == '__main__': t.compute_powers(steps.slow_log)"
+    )
     Path("run.py").write_text(code)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "SCENEFLOW_WORKERS": "1"}
     return subprocess.Popen([sys.executable, "run.py"], env=environment, stderr=subprocess.DEVNULL)

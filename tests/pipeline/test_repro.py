@@ -1,0 +1,147 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""The real `dvc repro` from end to end on a small simulated data set, and what it runs after a change."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.project import SMALL, Project, make_project
+from tests.pipeline.raw_logs import BOXES, write_log
+
+AFTER_CLUSTERS = {"quality", "train", "predict@val", "predict@test", "evaluate"}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose pipeline has run once and whose results are committed."""
+    project = make_project(tmp_path_factory.mktemp("project"), SMALL)
+    project.repro()
+    project.run("git", "add", "--all")
+    project.run("git", "commit", "--quiet", "--message", "results")
+    return project
+
+
+def test_one_command_leads_to_metrics(project: Project) -> None:
+    metrics = json.loads((project.folder / "metrics/val.json").read_text())
+    assert {"protocol", "provenance", "model", "nearest", "ego_motion", "no_motion"} <= set(metrics)
+    assert metrics["ego_motion"]["bucketed"]["dynamic"]["mean"] == pytest.approx(1.0, abs=1e-9)
+    assert metrics["ego_motion"]["threeway"]["bs"] == pytest.approx(0.0, abs=1e-9)
+    assert 0 < metrics["model"]["bucketed"]["dynamic"]["mean"]
+    text = (project.folder / "metrics/val.json").read_text() + (project.folder / "dvc.lock").read_text()
+    assert str(project.folder) not in text
+    assert "NaN" not in text
+
+
+def test_a_second_run_does_nothing(project: Project) -> None:
+    again = project.repro()
+    assert again.ran == set()
+    assert "Data and pipelines are up to date" in again.text
+    assert project.status() == ""
+
+
+def test_results_are_one_copy_on_disk(project: Project) -> None:
+    """Store, output and cache are names of one file."""
+    for path in (project.folder / "data/frames/train").glob("*.h5"):
+        assert path.stat().st_nlink == 3
+        assert path.stat().st_mode & 0o222 == 0
+
+
+def test_a_parameter_reruns_only_what_it_touches_and_back_again_nothing(project: Project) -> None:
+    before = project.digests()
+    project.set({"cluster.epsilon": 0.5})
+    assert project.repro().ran == {"cluster", *AFTER_CLUSTERS}
+    project.run("git", "checkout", "--quiet", "params.yaml")
+    assert project.repro().ran == set()  # restored from the run cache
+    assert project.digests() == before
+    assert project.status() == ""
+
+
+def test_a_comment_in_the_code_of_a_stage_changes_nothing_after_it(project: Project) -> None:
+    path = project.folder / "stages/labels/cluster.py"
+    text = path.read_text()
+    path.write_text(text + "# a remark\n")
+    run = project.repro()
+    assert "cluster" in run.ran
+    assert "train" not in run.ran  # the labels came out the same
+    assert "2 from the store" in run.text  # and were not computed again
+    path.write_text(text)
+    project.run("git", "checkout", "--quiet", "dvc.lock")
+
+
+def test_a_loss_that_does_not_fit_the_labels_is_refused_before_anything_runs(project: Project) -> None:
+    project.set({"train.loss": "deflow", "simulate.seed": 7})
+    try:
+        refused = project.repro(check=False)
+        assert refused.returncode != 0
+        assert refused.ran == {"simulate@train"}  # the first stage, which stopped before it did anything
+        assert "parameter train.loss" in refused.text
+        assert "Traceback" not in refused.text
+    finally:
+        project.run("git", "checkout", "--quiet", "params.yaml")
+        project.run("dvc", "checkout", "--quiet", "--force")
+    assert project.repro().ran == set()
+
+
+def test_one_log_more_costs_one_log(project: Project) -> None:
+    before = project.digests()
+    project.set({"simulate.val.logs": 3})
+    grown = project.repro()
+    assert {"simulate@val", "truth@val", "predict@val", "evaluate"} <= grown.ran
+    assert not any(stage.endswith("@train") or stage == "train" for stage in grown.ran)
+    for stage in ("simulate", "ingest", "ground", "truth"):
+        assert f"{stage} 3 logs" in grown.text
+    assert grown.text.count("3/3 logs, 2 from the store") >= 4
+    project.run("git", "checkout", "--quiet", "params.yaml")
+    project.repro()
+    assert project.digests() == before
+
+
+def test_from_scratch_killed_halfway_with_other_workers_gives_the_same_bytes(project: Project) -> None:
+    """Store, cache and outputs are thrown away; the stage and DVC are killed with -9 while logs are in work."""
+    before = project.digests()
+    for name in (".scratch", ".dvc/cache", ".dvc/tmp", "data/frames", "data/ground", "data/raw", "data/truth"):
+        shutil.rmtree(project.folder / name)
+    environment = {**project.environment, "SCENEFLOW_WORKERS": "1"}
+    killed = subprocess.Popen(
+        ["dvc", "repro"], cwd=project.folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    store = project.folder / ".scratch/simulate"
+    deadline = time.monotonic() + 120
+    while not any(path.name == "manifest.json" for path in store.rglob("*")):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    resumed = project.repro(SCENEFLOW_WORKERS="1")
+    assert "from the store" in resumed.text
+    assert project.digests() == before
+    assert project.status() == ""
+
+
+def test_real_logs_by_one_parameter(tmp_path: Path) -> None:
+    """AV2's layout with an empty test split and a train log without boxes; only what needs truth stops."""
+    root = tmp_path / "av2"
+    (write_log(root, "train") / BOXES).unlink()
+    write_log(root, "val")
+    project = make_project(tmp_path / "project", {**SMALL, "data.source": "av2"})
+    missing = project.repro("catalog@train", check=False)
+    assert missing.returncode != 0
+    assert "set AV2_ROOT" in missing.text
+    run = project.repro("quality", "truth@val", "ground@test", AV2_ROOT=str(root))
+    assert "split test has no logs" in run.text
+    labels = json.loads((project.folder / "metrics/labels.json").read_text())
+    assert labels["frames"] == 4
+    assert "precision" not in labels
+    project.set({"train.labels": "truth", "train.loss": "deflow"})
+    stopped = project.repro("train", check=False, AV2_ROOT=str(root))
+    assert stopped.returncode != 0
+    assert "11111111-2222-3333-4444-555555555555" in stopped.text
+    assert "Traceback" not in stopped.text
