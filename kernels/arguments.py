@@ -69,3 +69,17 @@ def check_cap(cap: float | None) -> float | None:
     if math.isnan(cap) or cap < 0:
         raise ValueError(f"cap must be a distance in metres >= 0, got {cap}")
     return float(cap)
+
+
+def check_all(
+    clouds: tuple[Tensor, Tensor], offsets: tuple[Tensor, Tensor], cap: float | None, names: tuple[str, str]
+) -> tuple[tuple[Tensor, Tensor], tuple[list[int], list[int]], float | None]:
+    """Check two clouds, their offsets and the cap; return them without gradients, as integers, as a float."""
+    for cloud, name in zip(clouds, names, strict=True):
+        check_cloud(cloud, name)
+    first, second = (
+        check_offsets(given, cloud.shape[0], f"{name}_offsets")
+        for given, cloud, name in zip(offsets, clouds, names, strict=True)
+    )
+    check_pair(*clouds, first, second, names)
+    return (clouds[0].detach(), clouds[1].detach()), (first, second), check_cap(cap)

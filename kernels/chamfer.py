@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Truncated chamfer distance between ragged batches of clouds, differentiable (SeFlow, ECCV 2024)."""
 
+import math
+
 import torch
 from torch import Tensor
 
+from kernels.arguments import check_all
 from kernels.nearest import Search, nearest
 
 
@@ -35,10 +38,19 @@ def truncated_chamfer(
     Raises:
         TypeError, ValueError, RuntimeError: as `kernels.nearest.nearest`.
     """
-    if search_b is not None and not search_b.belongs_to(b, b_offsets.tolist()):
+    (bare_a, bare_b), (a_rows, b_rows), checked = check_all((a, b), (a_offsets, b_offsets), cap, ("a", "b"))
+    if checked is None or not math.isfinite(checked):
+        raise ValueError(f"cap must be a finite distance in metres, got {cap}")
+    if search_b is not None and not search_b.belongs_to(b, b_rows):
         raise ValueError("search_b was made from another tensor or other offsets than the b and b_offsets given")
-    to_b = (search_b or Search(b, b_offsets)).nearest(a.detach(), a_offsets, cap)
-    to_a = nearest(b.detach(), a.detach(), b_offsets, a_offsets, cap)
+    if a.is_cuda:
+        from kernels.cuda.chamfer import ChamferFunction
+
+        prepared = None if search_b is None else search_b.prepared
+        loss: Tensor = ChamferFunction.apply(a, b, a_rows, b_rows, checked, prepared)  # type: ignore[no-untyped-call]
+        return loss
+    to_b = (search_b or Search(bare_b, b_offsets)).nearest(bare_a, a_offsets, checked)
+    to_a = nearest(bare_b, bare_a, b_offsets, a_offsets, checked)
     return _mean_over_samples(a, b, to_b.index, a_offsets) + _mean_over_samples(b, a, to_a.index, b_offsets)
 
 

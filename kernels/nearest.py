@@ -11,12 +11,15 @@ holds.
 A query that is not finite finds nothing; a target point that is not finite is never found.
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from torch import Tensor
 
-from kernels.arguments import check_cap, check_cloud, check_offsets, check_pair
+from kernels.arguments import check_all, check_cap, check_cloud, check_offsets, check_pair
 from kernels.search_cpu import TreeSearch
+
+if TYPE_CHECKING:
+    from kernels.cuda.tree import BoxSearch
 
 
 class Nearest(NamedTuple):
@@ -93,7 +96,7 @@ def nearest(
         ValueError: a wrong shape, device, stride, offsets or cap; the text says what was given.
         RuntimeError: CUDA tensors, and the kernels cannot be built on this machine; the text says why.
     """
-    return Search(target, target_offsets).nearest(query, query_offsets, cap)
+    return _pair((query, target), (query_offsets, target_offsets), cap, ("query", "target"), both=False)[0]
 
 
 def nearest_both(
@@ -114,11 +117,33 @@ def nearest_both(
     Raises:
         TypeError, ValueError, RuntimeError: as `nearest`.
     """
-    return (
-        Search(b, b_offsets).nearest(a, a_offsets, cap),
-        Search(a, a_offsets).nearest(b, b_offsets, cap),
-    )
+    a_to_b, b_to_a = _pair((a, b), (a_offsets, b_offsets), cap, ("a", "b"), both=True)
+    return a_to_b, b_to_a
 
 
-def _prepare(target: Tensor, offsets: list[int]) -> TreeSearch:
-    return TreeSearch(target, offsets)
+def _prepare(target: Tensor, offsets: list[int]) -> "TreeSearch | BoxSearch":
+    if not target.is_cuda:
+        return TreeSearch(target, offsets)
+    from kernels.cuda.tree import BoxSearch
+
+    return BoxSearch(target, offsets)
+
+
+def _pair(
+    clouds: tuple[Tensor, Tensor],
+    offsets: tuple[Tensor, Tensor],
+    cap: float | None,
+    names: tuple[str, str],
+    both: bool,
+) -> list[Nearest]:
+    """Check everything, then search from the first cloud to the second, or both ways."""
+    (a, b), (a_rows, b_rows), cap = check_all(clouds, offsets, cap, names)
+    if a.is_cuda:
+        from kernels.cuda.tree import search_pair
+
+        answers = search_pair(a, b, a_rows, b_rows, cap, both)
+        return [Nearest(*answers.of(which)) for which in range(1 + both)]
+    found = [Nearest(*TreeSearch(b, b_rows).nearest(a, a_rows, cap))]
+    if both:
+        found.append(Nearest(*TreeSearch(a, a_rows).nearest(b, b_rows, cap)))
+    return found

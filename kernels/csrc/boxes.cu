@@ -1,0 +1,127 @@
+// SPDX-FileCopyrightText: The sceneflow authors
+// SPDX-License-Identifier: Apache-2.0
+// Blocks of points into the order of a Hilbert curve through each one's own cube, and boxes around 16, 512, 16384.
+
+__device__ inline Box box_of(float x, float y, float z, u32 row) {
+    bool finite = x == x;
+    Box box;
+    box.low[0] = finite ? x : INFINITE;
+    box.low[1] = finite ? y : INFINITE;
+    box.low[2] = finite ? z : INFINITE;
+    box.high[0] = finite ? x : -INFINITE;
+    box.high[1] = finite ? y : -INFINITE;
+    box.high[2] = finite ? z : -INFINITE;
+    box.row = finite ? row : FULL;
+    box.unused = 0;
+    return box;
+}
+
+// The box around the boxes of `lanes` neighbouring lanes.
+__device__ inline Box box_around(Box box, int lanes) {
+    for (int step = 1; step < lanes; step *= 2) {
+        for (int axis = 0; axis < 3; axis++) {
+            box.low[axis] = fminf(box.low[axis], __shfl_xor_sync(FULL, box.low[axis], step));
+            box.high[axis] = fmaxf(box.high[axis], __shfl_xor_sync(FULL, box.high[axis], step));
+        }
+        box.row = min(box.row, __shfl_xor_sync(FULL, box.row, step));
+    }
+    return box;
+}
+
+// Unsigned integers in the order of the floats, zero below all of them.
+__device__ inline u32 ordered(float value) {
+    u32 bits = __float_as_uint(value);
+    return bits ^ (bits >> 31 ? FULL : 0x80000000u);
+}
+
+__device__ inline float unordered(u32 key) {
+    return __uint_as_float(key ^ (key >> 31 ? 0x80000000u : FULL));
+}
+
+__device__ inline Box load_super(const u32* node) {
+    uint4 low = *(const uint4*)node, high = *(const uint4*)(node + 4);
+    if (high.x == 0) return box_of(NOT_A_NUMBER, 0.0f, 0.0f, 0);
+    Box box;
+    box.low[0] = unordered(~low.x); box.low[1] = unordered(~low.y); box.low[2] = unordered(~low.z);
+    box.row = ~low.w;
+    box.high[0] = unordered(high.x); box.high[1] = unordered(high.y); box.high[2] = unordered(high.z);
+    box.unused = 0;
+    return box;
+}
+
+__device__ inline void grow_super(u32* node, const Box& box) {
+    for (int axis = 0; axis < 3; axis++) {
+        atomicMax(&node[axis], ~ordered(box.low[axis]));
+        atomicMax(&node[4 + axis], ordered(box.high[axis]));
+    }
+    atomicMax(&node[3], ~box.row);
+}
+
+// Where the supers of a sample begin: rounded down for each, one more for each sample before.
+__device__ inline long long first_super(const Cloud& cloud, int sample) {
+    return (long long)cloud.block[sample] * TILES / FAN + sample;
+}
+
+// Ascending order of one key a thread over the block (bitonic); the last passes stay within warps.
+__device__ inline u32 block_sort(u32 key, u32* shared) {
+    for (u32 run = 2; run <= BLOCK; run *= 2)
+        for (u32 step = run / 2; step > 0; step /= 2) {
+            u32 other;
+            if (step < 32) {
+                other = __shfl_xor_sync(FULL, key, step);
+            } else {
+                __syncthreads();
+                shared[threadIdx.x] = key;
+                __syncthreads();
+                other = shared[threadIdx.x ^ step];
+            }
+            bool lower = (threadIdx.x & step) == 0, rising = (threadIdx.x & run) == 0;
+            key = lower == rising ? min(key, other) : max(key, other);
+        }
+    return key;
+}
+
+// Fourth pass: each block of points into the order of a Hilbert curve through its own cube, and the boxes around them.
+extern "C" __global__ void __launch_bounds__(BLOCK) arrange(const __grid_constant__ Clouds clouds) {
+    __shared__ float4 points[BLOCK];
+    __shared__ u32 keys[BLOCK];
+    __shared__ Box boxes[BLOCK / LEAF];
+    const Cloud& cloud = clouds.cloud[clouds.first + blockIdx.y];
+    if ((int)blockIdx.x >= cloud.block[cloud.samples]) return;
+    Part part = part_of(cloud, blockIdx.x);
+    int thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
+    long long slot = (long long)blockIdx.x * BLOCK + thread;
+
+    float4 point = make_float4(NOT_A_NUMBER, NOT_A_NUMBER, NOT_A_NUMBER, __uint_as_float(FULL));
+    if (part.start + thread < part.count) point = cloud.points[slot];
+    points[thread] = point;
+    Box all = box_around(box_of(point.x, point.y, point.z, 0), 32);
+    if (lane == 0) boxes[warp] = all;
+    __syncthreads();
+    all = box_around(boxes[lane], 32);
+    float extent = fmaxf(fmaxf(all.high[0] - all.low[0], all.high[1] - all.low[1]), all.high[2] - all.low[2]);
+    float scale = extent > 0.0f ? 127.0f / extent : 0.0f;
+
+    u32 key = 1u << 21;
+    if (point.x == point.x)
+        key = hilbert_cube((u32)((point.x - all.low[0]) * scale) & 127, (u32)((point.y - all.low[1]) * scale) & 127,
+                           (u32)((point.z - all.low[2]) * scale) & 127);
+    key = block_sort(key << 10 | thread, keys);
+    point = points[key & (BLOCK - 1)];
+    cloud.points[slot] = point;
+
+    Box leaf = box_around(box_of(point.x, point.y, point.z, __float_as_uint(point.w)), LEAF);
+    __syncthreads();
+    if (thread % LEAF == 0) {
+        boxes[thread / LEAF] = leaf;
+        cloud.leaves[slot / LEAF] = leaf;
+    }
+    __syncthreads();
+    if (warp >= TILES) return;
+    Box tile = box_around(boxes[warp * FAN + lane], 32);
+    if (lane != 0) return;
+    cloud.tiles[blockIdx.x * (long long)TILES + warp] = tile;
+    if (tile.row == FULL) return;
+    long long node = first_super(cloud, part.sample) + (part.start / BLOCK * TILES + warp) / FAN;
+    grow_super(cloud.supers + node * 8, tile);
+}

@@ -1,0 +1,74 @@
+// SPDX-FileCopyrightText: The sceneflow authors
+// SPDX-License-Identifier: Apache-2.0
+// What every kernel is given: two ragged clouds, cut into blocks of BLOCK points that never cross samples.
+// docs/nearest-neighbour.md explains the structure. Host twin of these structs: kernels/cuda/layout.py.
+
+#define BLOCK 1024      // points in a block: one thread each; the last block of a sample is padded
+#define SAMPLES 64      // most samples in one launch
+#ifndef LEAF
+#define LEAF 16         // points in a leaf
+#endif
+#define FAN 32          // children of a node: one a lane
+#define TILES (BLOCK / (LEAF * FAN))  // tiles in a block
+#define FULL 0xffffffffu
+#define NOT_A_NUMBER __uint_as_float(0x7fffffffu)
+#define INFINITE __uint_as_float(0x7f800000u)
+
+typedef unsigned int u32;
+typedef unsigned long long u64;
+
+struct Box {            // 32 bytes
+    float low[3];
+    u32 row;            // least row inside
+    float high[3];
+    u32 unused;
+};
+
+struct Cloud {
+    const float* source;     // (N, 3)
+    float4* points;          // (blocks * BLOCK), x y z and the row's bits, in search order
+    Box* leaves;             // (blocks * BLOCK / LEAF)
+    Box* tiles;              // (blocks * TILES), 32 leaves each
+    u32* supers;             // (blocks * TILES / 32 + samples, 8), 32 tiles each, as ordered integers; zero at first
+    u32* table;              // counts, then first places, of the cells; zero at first
+    u32* cursor;             // (samples), places given out so far; zero at first
+    uint2* place;            // (N) cell and rank within the cell
+    long long* index;        // (N) answer: row of the other cloud or -1
+    float* distance;         // (N) answer: m^2 or infinity
+    int row[SAMPLES + 1];    // first point of each sample
+    int block[SAMPLES + 1];  // first block of each sample
+    int cells[SAMPLES + 1];  // first cell of each sample
+    int samples;
+};
+
+struct Clouds {
+    Cloud cloud[2];
+    float limit;             // greatest squared distance that counts
+    int first;               // blockIdx.y = 0 means this cloud
+};
+
+static_assert(sizeof(Cloud) == 864 && sizeof(Clouds) == 2 * 864 + 8, "twin of layout.py");
+
+struct Part {                // where a block lies
+    int sample;
+    int start;               // first point of the block within its sample
+    int count;               // points in the sample
+};
+
+// The sample that holds element `at` of an ascending list of starts.
+__device__ inline int sample_of(const int* starts, int samples, int at) {
+    int low = 0, high = samples;
+    while (high - low > 1) {
+        int middle = (low + high) / 2;
+        if (starts[middle] <= at) low = middle; else high = middle;
+    }
+    return low;
+}
+
+__device__ inline Part part_of(const Cloud& cloud, int block) {
+    Part part;
+    part.sample = sample_of(cloud.block, cloud.samples, block);
+    part.start = (block - cloud.block[part.sample]) * BLOCK;
+    part.count = cloud.row[part.sample + 1] - cloud.row[part.sample];
+    return part;
+}

@@ -1,0 +1,141 @@
+// SPDX-FileCopyrightText: The sceneflow authors
+// SPDX-License-Identifier: Apache-2.0
+// Exact nearest neighbour by branch and bound over the boxes.
+// Compile without contraction (--fmad=false): a rounded distance to a box never exceeds the one to a point inside.
+
+#ifndef LANES
+#define LANES 4         // lanes that share a query
+#endif
+#define GROUP (32 / LANES)   // queries in a packet, one warp each
+#define WARPS 8              // packets in a block of the search
+
+#if __CUDA_ARCH__ >= 800
+__device__ inline u32 warp_min(u32 value) { return __reduce_min_sync(FULL, value); }
+__device__ inline u32 warp_max(u32 value) { return __reduce_max_sync(FULL, value); }
+#else
+__device__ inline u32 warp_min(u32 value) {
+    for (int step = 16; step > 0; step /= 2) value = min(value, __shfl_xor_sync(FULL, value, step));
+    return value;
+}
+__device__ inline u32 warp_max(u32 value) {
+    for (int step = 16; step > 0; step /= 2) value = max(value, __shfl_xor_sync(FULL, value, step));
+    return value;
+}
+#endif
+
+// Squared distance and row in one integer: the smaller one is the nearer neighbour, of equals the lower row.
+__device__ inline u64 rank_of(float squared, u32 row) {
+    return (u64)__float_as_uint(squared) << 32 | row;
+}
+
+// What any point of `box` can reach at best with any query of `packet`.
+__device__ inline u64 bound(const Box& packet, const Box& box) {
+    float x = fmaxf(fmaxf(box.low[0] - packet.high[0], packet.low[0] - box.high[0]), 0.0f);
+    float y = fmaxf(fmaxf(box.low[1] - packet.high[1], packet.low[1] - box.high[1]), 0.0f);
+    float z = fmaxf(fmaxf(box.low[2] - packet.high[2], packet.low[2] - box.high[2]), 0.0f);
+    return rank_of((x * x + y * y) + z * z, box.row);
+}
+
+__device__ inline Box load_box(const Box* node) {
+    float4 low = ((const float4*)node)[0], high = ((const float4*)node)[1];
+    Box box;
+    box.low[0] = low.x; box.low[1] = low.y; box.low[2] = low.z;
+    box.row = __float_as_uint(low.w);
+    box.high[0] = high.x; box.high[1] = high.y; box.high[2] = high.z;
+    box.unused = 0;
+    return box;
+}
+
+struct Packet {
+    Box box;             // around its queries
+    float4 query;        // this lane's
+    u64 best;            // this query's, shared by its lanes
+    u64 worst;           // greatest `best` of the packet
+};
+
+__device__ inline u64 greatest(u64 value) {
+    u32 high = warp_max((u32)(value >> 32));
+    u32 low = warp_max((u32)(value >> 32) == high ? (u32)value : 0u);
+    return (u64)high << 32 | low;
+}
+
+__device__ inline void measure(Packet& packet, const float4* points) {
+    int lane = threadIdx.x % LANES;
+    #pragma unroll
+    for (int i = 0; i < LEAF / LANES; i++) {
+        float4 point = points[i * LANES + lane];
+        float x = packet.query.x - point.x, y = packet.query.y - point.y, z = packet.query.z - point.z;
+        packet.best = min(packet.best, rank_of((x * x + y * y) + z * z, __float_as_uint(point.w)));
+    }
+    #pragma unroll
+    for (int step = 1; step < LANES; step *= 2)
+        packet.best = min(packet.best, __shfl_xor_sync(FULL, packet.best, step));
+    packet.worst = greatest(packet.best);
+}
+
+// The lane whose bound is least among those that can still improve the packet, or -1.
+__device__ inline int nearest_lane(u64 bound, u64 worst) {
+    u32 high = bound < worst ? (u32)(bound >> 32) : FULL;
+    u32 least = warp_min(high);
+    if (least == FULL) return -1;
+    return __ffs(__ballot_sync(FULL, high == least)) - 1;
+}
+
+__device__ inline void search_tile(Packet& packet, const Cloud& target, long long tile) {
+    int lane = threadIdx.x % 32;
+    u64 near = bound(packet.box, load_box(&target.leaves[tile * FAN + lane]));
+    for (int next; (next = nearest_lane(near, packet.worst)) >= 0;) {
+        if (lane == next) near = ~0ull;
+        measure(packet, target.points + (tile * FAN + next) * LEAF);
+    }
+}
+
+__device__ inline void search_super(Packet& packet, const Cloud& target, long long tile, int tiles) {
+    int lane = threadIdx.x % 32;
+    u64 near = lane < tiles ? bound(packet.box, load_box(&target.tiles[tile + lane])) : ~0ull;
+    for (int next; (next = nearest_lane(near, packet.worst)) >= 0;) {
+        if (lane == next) near = ~0ull;
+        search_tile(packet, target, tile + next);
+    }
+}
+
+__device__ inline void search_sample(Packet& packet, const Cloud& target, int sample) {
+    int lane = threadIdx.x % 32;
+    long long tile = (long long)target.block[sample] * TILES, node = first_super(target, sample);
+    int tiles = (target.block[sample + 1] - target.block[sample]) * TILES;
+    for (int from = 0; from * FAN < tiles; from += FAN) {
+        int own = from + lane;
+        u64 near = own * FAN < tiles ? bound(packet.box, load_super(target.supers + (node + own) * 8)) : ~0ull;
+        for (int next; (next = nearest_lane(near, packet.worst)) >= 0;) {
+            if (lane == next) near = ~0ull;
+            int begin = (from + next) * FAN;
+            search_super(packet, target, tile + begin, min(FAN, tiles - begin));
+        }
+    }
+}
+
+// One warp for GROUP queries that lie next to each other in search order, LANES lanes for each.
+extern "C" __global__ void __launch_bounds__(32 * WARPS) search(const __grid_constant__ Clouds clouds) {
+    int direction = clouds.first + blockIdx.y;
+    const Cloud& queries = clouds.cloud[direction];
+    const Cloud& target = clouds.cloud[1 - direction];
+    int packet_index = blockIdx.x * WARPS + threadIdx.x / 32;
+    int block = packet_index / (BLOCK / GROUP);
+    if (block >= queries.block[queries.samples]) return;
+    Part part = part_of(queries, block);
+    int within = packet_index % (BLOCK / GROUP) * GROUP;
+    if (part.start + within >= part.count) return;
+
+    Packet packet;
+    packet.query = queries.points[(long long)block * BLOCK + within + threadIdx.x % 32 / LANES];
+    u32 row = __float_as_uint(packet.query.w);
+    bool finite = packet.query.x == packet.query.x;
+    packet.best = finite ? rank_of(clouds.limit, FULL) : 0ull;
+    packet.worst = greatest(packet.best);
+    packet.box = box_around(box_of(packet.query.x, packet.query.y, packet.query.z, 0), 32);
+    search_sample(packet, target, part.sample);
+    if (row == FULL || threadIdx.x % LANES != 0) return;
+    bool found = finite && (u32)packet.best != FULL;
+    queries.index[row] = found ? (long long)(u32)packet.best : -1ll;
+    queries.distance[row] = found ? __uint_as_float((u32)(packet.best >> 32)) : INFINITE;
+}
