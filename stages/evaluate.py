@@ -4,7 +4,9 @@
 
 import sys
 
+from stages.evaluation.command import OPTIONS, run
 from stages.evaluation.evaluate import EvaluateParameters, score_pipeline
+from stages.evaluation.split import PREDICTIONS
 from stages.evaluation.table import headline_table
 from stages.pipeline.main import stage_main
 
@@ -14,9 +16,11 @@ SPLIT = "val"
 
 def main(parameters: EvaluateParameters) -> None:
     """Write `metrics/val.json` and the tables `data/evaluation/val/*.parquet`, and print the headline."""
-    content = score_pipeline(SPLIT, parameters)
-    sys.stdout.write(headline_table(content, ("model", "nearest", "ego_motion", "no_motion")) + "\n")
+    sys.stdout.write(headline_table(score_pipeline(SPLIT, parameters), PREDICTIONS) + "\n")
 
 
 if __name__ == "__main__":
-    stage_main("evaluate", main, Parameters)
+    if any(argument.split("=")[0] in OPTIONS for argument in sys.argv[1:]):
+        run(sys.argv[1:])
+    else:
+        stage_main("evaluate", main, Parameters)

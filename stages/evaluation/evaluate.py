@@ -12,6 +12,7 @@ from stages.evaluation.bootstrap import BootstrapParameters
 from stages.evaluation.protocol import protocol, provenance
 from stages.evaluation.scores import ScoreParameters
 from stages.evaluation.selection import Frames
+from stages.evaluation.sources import Missing
 from stages.evaluation.split import Source, merge_scores, report, score_logs, write_report, write_tables
 
 
@@ -22,11 +23,13 @@ class EvaluateParameters:
     Attributes:
         frames: `all` pairs with truth, or the `official` every fifth of the leaderboards.
         mask_zip: v1's official mask zip, relative to the project; None makes the masks by rule.
+        missing: a frame without prediction is a fault (`refuse`), or is scored as `ego_motion`.
         bootstrap: how confidence intervals are made.
     """
 
     frames: Frames
     mask_zip: str | None
+    missing: Missing
     bootstrap: BootstrapParameters
 
     def __post_init__(self) -> None:
@@ -54,7 +57,7 @@ def score(
     source: Source, parameters: EvaluateParameters, catalog: Path, output: Path, made: dict[str, Any]
 ) -> dict[str, Any]:
     """Score a source and write its tables to `output`; returns the content of its metric file."""
-    score_logs(source, ScoreParameters(parameters.frames), output)
+    score_logs(source, ScoreParameters(parameters.frames, parameters.missing), output)
     merged = merge_scores(output)
     if not merged.logs:
         sys.stderr.write(f"split {source.split} has no logs\n")
@@ -62,7 +65,7 @@ def score(
     if merged.totals:
         write_tables(output, merged, draws)
     return {
-        "protocol": protocol(catalog, parameters.frames, merged.logs, source.mask_zip),
+        "protocol": protocol(catalog, parameters.frames, parameters.missing, merged.logs, source.mask_zip),
         "provenance": made,
         **metrics,
     }

@@ -41,7 +41,7 @@ def by_columns(vectors: NDArray[np.floating[Any]]) -> Float64:
     return columns.T
 
 
-def _displacement(points: Float64, dst_SE3_src: Float64) -> Float64:
+def displacement(points: Float64, dst_SE3_src: Float64) -> Float64:
     """Where a rigid motion takes points, less where they are, ``(R - I) p + t``  # (N, 3)."""
     turn = dst_SE3_src[:3, :3] - np.eye(3)
     moved: Float64 = np.ascontiguousarray(turn) @ points.T + dst_SE3_src[:3, 3:]  # (3, N)
@@ -93,6 +93,11 @@ class FrameTruth:
         return self.speed >= DYNAMIC_V1 if self.moving is None else self.moving
 
 
+def v1_mask(points: Float64, ground: Mask) -> Mask:
+    """Points that a v1 submission holds: in the 100 m box and not ground  # (N, 3), (N,) -> (N,)."""
+    return ~ground & (box_distance(points) <= V1_BOX)
+
+
 def frame_truth(
     points: NDArray[np.floating[Any]],
     flow: NDArray[np.floating[Any]],
@@ -118,22 +123,21 @@ def frame_truth(
         official_mask: v1's mask as the leaderboard gives it, in place of box and ground  # (N,)
     """
     xyz = by_columns(points)
-    rigid = _displacement(xyz, ego1_SE3_ego0)
+    rigid = displacement(xyz, ego1_SE3_ego0)
     moved = xyz + rigid  # (N, 3) ego frame 1
     reach = box_distance(moved)
     solid = valid & ~ground_v1
-    in_box = box_distance(xyz) <= V1_BOX
     in_crop = (reach < V2_CROP_XY) & (np.abs(moved[:, 2]) < V2_CROP_Z)
     return FrameTruth(
         points=xyz,
         rigid=rigid,
         flow=by_columns(flow),
         category=category,
-        scored_v1=solid & in_box if official_mask is None else valid & official_mask,
+        scored_v1=valid & (v1_mask(xyz, ground_v1) if official_mask is None else official_mask),
         scored_v2=valid & ~ground_v2 & in_crop,
         near_v2=reach < V2_NEAR,
         scored_range=solid,
-        sensor_points=xyz if ego_SE3_sensor is None else xyz + _displacement(xyz, inverse_SE3(ego_SE3_sensor)),
+        sensor_points=xyz if ego_SE3_sensor is None else xyz + displacement(xyz, inverse_SE3(ego_SE3_sensor)),
     )
 
 

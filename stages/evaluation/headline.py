@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stages.evaluation.accumulate import Totals
 from stages.evaluation.bins import ratio
 from stages.evaluation.classes import META_CLASSES
-from stages.evaluation.v2 import class_errors, region
+from stages.evaluation.v2 import TABLE, class_errors, region
 
 # Path in the metric file of each headline number.
 HEADLINE = (
@@ -22,16 +22,23 @@ HEADLINE = (
 
 
 def headline(totals: Totals) -> Totals:
-    """The part of the totals that the headline needs: bucket tables within 35 m, and the three-way cells."""
+    """The part of the totals that the headline needs; empty tables for a family that is not there.
+
+    `v2_<part>` are the bucket tables within 35 m (5, 51), `threeway_<part>` v1's cells fd, fs, bs (3,).
+    """
     tables: Totals = {}
-    if "v2_count" in totals:
-        tables.update({f"v2_{part}": region(totals, f"v2_{part}", False) for part in ("count", "error", "speed")})
-    if "v1_count" in totals:
-        for part in ("count", "error"):
-            cells = totals[f"v1_{part}"].sum(axis=-1)  # (31, 2) close and far together
-            foreground = cells[1:].sum(axis=0)
-            tables[f"threeway_{part}"] = np.array([foreground[1], foreground[0], cells[0, 0]])  # fd, fs, bs
+    for part in ("count", "error", "speed"):
+        empty = np.zeros(TABLE[:2])
+        tables[f"v2_{part}"] = region(totals, f"v2_{part}", False) if "v2_count" in totals else empty
+    for part in ("count", "error"):
+        tables[f"threeway_{part}"] = _threeway(totals[f"v1_{part}"]) if "v1_count" in totals else np.zeros(3)
     return tables
+
+
+def _threeway(table: NDArray[Any]) -> NDArray[Any]:
+    cells = table.sum(axis=-1)  # (31, 2) close and far together
+    foreground = cells[1:].sum(axis=0)
+    return np.array([foreground[1], foreground[0], cells[0, 0]])
 
 
 def headline_metrics(tables: Mapping[str, NDArray[Any]]) -> dict[tuple[str, ...], NDArray[np.float64]]:
@@ -43,18 +50,15 @@ def headline_metrics(tables: Mapping[str, NDArray[Any]]) -> dict[tuple[str, ...]
     Returns:
         arrays with those axes, by the path of the number in the metric file.
     """
-    numbers: dict[tuple[str, ...], NDArray[np.float64]] = {}
-    if "v2_count" in tables:
-        static, dynamic = class_errors(*(tables[f"v2_{part}"] for part in ("count", "error", "speed")))
-        numbers["bucketed", "dynamic", "mean"] = _mean_present(dynamic)
-        for row, name in enumerate(META_CLASSES[1:], start=1):
-            numbers["bucketed", "dynamic", name] = dynamic[..., row]
-        numbers["bucketed", "static", "mean"] = _mean_present(static)
-    if "threeway_count" in tables:
-        parts = ratio(tables["threeway_error"], tables["threeway_count"])
-        numbers["threeway", "mean"] = parts.sum(axis=-1) / 3
-        for column, name in enumerate(("fd", "fs", "bs")):
-            numbers["threeway", name] = parts[..., column]
+    static, dynamic = class_errors(*(tables[f"v2_{part}"] for part in ("count", "error", "speed")))
+    parts = ratio(tables["threeway_error"], tables["threeway_count"])
+    numbers: dict[tuple[str, ...], NDArray[np.float64]] = {("bucketed", "dynamic", "mean"): _mean_present(dynamic)}
+    for row, name in enumerate(META_CLASSES[1:], start=1):
+        numbers["bucketed", "dynamic", name] = dynamic[..., row]
+    numbers["bucketed", "static", "mean"] = _mean_present(static)
+    numbers["threeway", "mean"] = parts.sum(axis=-1) / 3
+    for column, name in enumerate(("fd", "fs", "bs")):
+        numbers["threeway", name] = parts[..., column]
     return numbers
 
 

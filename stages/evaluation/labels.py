@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from models.data.logfile import LogColumns, LogFrames
 from stages.evaluation.baselines import Pair
-from stages.evaluation.frame import FrameTruth, frame_truth
+from stages.evaluation.frame import FrameTruth, by_columns, displacement, frame_truth, v1_mask
 from stages.labels.inputs import required
 
 SENSOR = "up_lidar"
@@ -70,6 +70,14 @@ class LogLabels:
             ego_SE3_sensor=self.frames.ego_SE3_lidar.get(SENSOR),
             official_mask=official_mask,
         )
+
+    def rigid(self, t: int) -> NDArray[np.float64]:
+        """Flow of a static scene of a frame, metres  # (N, 3)."""
+        return displacement(by_columns(self.frames.xyz(t)), self.frames.ego1_SE3_ego0(t))
+
+    def v1_mask(self, t: int) -> NDArray[np.bool_]:
+        """Points of a frame that a v1 submission holds, by rule  # (N,)."""
+        return v1_mask(by_columns(self.frames.xyz(t)), self._ground(self.frames.span(t), "ground_v1"))
 
     def pair(self, t: int, truth: FrameTruth) -> Pair:
         """What a baseline sees of a frame."""

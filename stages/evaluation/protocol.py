@@ -9,6 +9,7 @@ from typing import Any
 
 from models.errors import InputError
 from stages.evaluation.selection import Frames
+from stages.evaluation.sources import Missing
 from stages.pipeline.digest import file_digest
 
 METRIC_VERSION = 1
@@ -32,6 +33,7 @@ _OF_THE_LOG = ("schema", "log_id", "frames_digest", "split")
 def protocol(
     catalog: Path,
     frames: Frames,
+    missing: Missing,
     scores: Mapping[str, Mapping[str, Any]],
     mask_zip: Path | None = None,
 ) -> dict[str, Any]:
@@ -40,6 +42,7 @@ def protocol(
     Args:
         catalog: the scored split's catalog.
         frames: which frames counted.
+        missing: what was done with frames without prediction.
         scores: attributes of each log's score file.
         mask_zip: v1's official masks, where they were used.
 
@@ -55,6 +58,7 @@ def protocol(
         "metric_version": METRIC_VERSION,
         "catalog": file_digest(catalog),
         "frames": frames,
+        "missing_frames": missing,
         "logs": len(scores),
         "frames_v1": sum(int(log["frames_v1"]) for log in scores.values()),
         "frames_v2": sum(int(log["frames_v2"]) for log in scores.values()),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.logfile import LogColumns, LogFrames
+from models.data.logfile import LogColumns
 from models.errors import InputError
 from stages.evaluation.accumulate import Accumulator, Totals
 from stages.evaluation.baselines import BASELINES
@@ -20,14 +20,14 @@ from stages.evaluation.headline import headline
 from stages.evaluation.labels import LogLabels
 from stages.evaluation.masks import MaskZip
 from stages.evaluation.selection import STRIDE, Frames, families_of
+from stages.evaluation.sources import Missing, Prediction, open_source
 from stages.frames.write import write_columns
 from stages.labels.inputs import required
 
 SCHEMA = "scores/1"
 BLOCK = 5  # consecutive scored frames that are resampled together
 
-# A frame's predictions by name: residual flow (N, 3), and moving points (N,) where the prediction has its own flag.
-Predictions = Mapping[str, tuple[NDArray[Any], NDArray[np.bool_] | None]]
+Predictions = Mapping[str, Prediction]  # of one frame, by name
 Predict = Callable[[LogLabels, int, FrameTruth], Predictions]
 
 
@@ -37,9 +37,11 @@ class ScoreParameters:
 
     Attributes:
         frames: `all` pairs with truth, or the `official` every fifth.
+        missing: what to do with a frame without prediction: `refuse` it, or score it as `ego_motion`.
     """
 
     frames: Frames
+    missing: Missing
 
 
 @dataclass
@@ -145,28 +147,21 @@ def model_log(
 ) -> None:
     """Scores of a model on one log, from its `frames`, `truth`, `ground` and `predictions`, to `scores`."""
     labels = LogLabels.open(log_id, inputs)
-    predictions = open_predictions(required(inputs, "predictions", log_id), labels.frames)
-    residual, has_flow = predictions.column("residual"), predictions.column("has_flow")
+    masks = MaskZip.open(inputs.get("masks"))
+    path = required(inputs, "predictions", log_id)
+    source = open_source(path, labels.frames, masks)
 
     def predict(labels: LogLabels, t: int, truth: FrameTruth) -> Predictions:
-        if not has_flow[t]:
-            raise InputError(f"{predictions.path} has no prediction of frame {t} of log {log_id}; predict it again")
-        return {"model": (residual[labels.frames.span(t)], None)}
+        prediction = source.predict(labels, t)
+        if prediction is None and parameters.missing == "refuse":
+            raise InputError(
+                f"{path} has no prediction of frame {t} ({int(labels.frames.timestamp_ns[t])}) of log {log_id}; "
+                "predict it, or score missing frames as ego motion"
+            )
+        return {"model": (np.zeros_like(truth.points), None) if prediction is None else prediction}
 
-    masks = MaskZip.open(inputs.get("masks"))
-    write_scores(outputs["scores"], labels, score_frames(labels, predict, parameters, arguments["phase"], masks))
-
-
-def open_predictions(path: Path, frames: LogFrames) -> LogColumns:
-    """Map a predictions file; InputError for another log's, a wrong number of rows or frames."""
-    predictions = LogColumns.open(path, "predictions/1", frames)
-    rows, sweeps = predictions.column("residual").shape, predictions.column("has_flow").shape
-    if rows != (frames.num_points, 3) or sweeps != (frames.num_frames,):
-        raise InputError(
-            f"{path} has residuals of shape {rows} and {sweeps[0]} frames, but log {frames.log_id} has "
-            f"{frames.num_points} points in {frames.num_frames} frames; predict it again"
-        )
-    return predictions
+    scores = score_frames(labels, predict, parameters, arguments["phase"], masks, source.families)
+    write_scores(outputs["scores"], labels, scores)
 
 
 def write_scores(path: Path, labels: LogLabels, scores: LogScores) -> None:

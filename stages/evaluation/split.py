@@ -84,7 +84,7 @@ def score_logs(source: Source, parameters: ScoreParameters, output: Path) -> Non
     """Score every log into `output/baselines` and `output/model`; what the store has is not computed again."""
     for name, function in (("baselines", baseline_log), ("model", model_log)):
         map_logs(
-            f"evaluate {name}",
+            f"evaluate-{name}",
             function,
             source.tasks(with_predictions=name == "model"),
             parameters,

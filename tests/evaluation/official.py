@@ -214,7 +214,7 @@ def v2_results(
 
 @dataclass(frozen=True)
 class UpstreamLabels:
-    """A pair as OpenSceneFlow extracts it: points in the frame of the upper lidar, poses and labels of the ego frame."""
+    """A pair as OpenSceneFlow extracts it: points as the upper lidar sees them, poses and labels of the ego frame."""
 
     points: NDArray[np.float64]
     pose_flow: NDArray[np.float64]
