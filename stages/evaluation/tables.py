@@ -85,12 +85,13 @@ def _rows(count: NDArray[Any], sums: Mapping[str, NDArray[Any]]) -> Rows:
 
 def write_table(path: Path, parts: Mapping[str, list[Rows]]) -> None:
     """Write the rows of each prediction under its name; the same bytes for the same rows."""
-    columns: Rows = {"prediction": []}
-    for name, pieces in parts.items():
-        for rows in pieces:
-            length = len(next(iter(rows.values())))
-            columns["prediction"] += [name] * length
-            for key, values in rows.items():
-                columns.setdefault(key, []).extend(values)
+    pieces = [(name, rows) for name, group in parts.items() for rows in group]
+    keys = list(dict.fromkeys(key for _, rows in pieces for key in rows))
+    columns: Rows = {key: [] for key in ("prediction", *keys)}
+    for name, rows in pieces:
+        length = len(next(iter(rows.values())))
+        columns["prediction"] += [name] * length
+        for key in keys:
+            columns[key] += rows.get(key, [None] * length)
     with atomic(path) as file:
         pq.write_table(pa.table(columns), file, write_statistics=False)
