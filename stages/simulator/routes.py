@@ -95,9 +95,9 @@ def pedestrian_route(world: World, generator: np.random.Generator, near: tuple[f
     edge = road.half_width + 1.4 + 2.4 * behind
     x, y = road.at(at, edge if left else -edge)
     heading = road.heading + (0.0 if generator.integers(2) else np.pi)
-    if what < 0.5:
+    if what < 0.4:
         return Route(Path((x, y, heading)), 0.0)
-    if what < 0.68:
+    if what < 0.55:
         curvature = (0.3 + 0.5 * bend) * (1 if generator.integers(2) else -1)
         return Route(Path((x, y, heading), ((1.2 / abs(curvature), curvature),)), -1.0 + where)
     if side is not None and generator.uniform() < 0.75:

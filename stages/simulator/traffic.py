@@ -20,6 +20,7 @@ from stages.simulator.trajectories import Speed, follow
 from stages.simulator.world import SIDEWALK, World
 
 SPELL = 4.0  # s; the parameters' counts are for each such part of a log
+SMALL = 0.75  # share of the radius within which pedestrians and riders pass, who are hard to see farther off
 TRIES = 40  # candidates for each actor that is wanted
 
 Draw = Callable[[np.random.Generator], tuple[bodies.Body, Speed]]
@@ -36,46 +37,53 @@ class Street:
     times: NDArray[np.float64]  # (K,) s
 
 
+@dataclass(frozen=True)
+class Group:
+    """Actors of one sort."""
+
+    count: int  # wanted for each spell
+    draw: Draw
+    plan: Plan
+    within: float  # m from the ego car at the anchor time
+    clear: float  # m that they keep from the middle of the ego car; a near truck hides the whole street
+
+
 def build_traffic(street: Street, parameters: TrafficParameters, generator: np.random.Generator) -> list[Actor]:
     """Moving actors, large ones first."""
-    wanted: list[tuple[int, Draw, Plan]] = [
-        (parameters.trucks, _truck, vehicle_route),
-        (parameters.cars, _car, vehicle_route),
-        (parameters.cyclists, _cyclist, cyclist_route),
-        (parameters.pedestrians, _pedestrian, pedestrian_route),
+    radius = parameters.radius_m
+    groups = [
+        Group(parameters.trucks, _truck, vehicle_route, radius, 6.2),
+        Group(parameters.cars, _car, vehicle_route, radius, 3.0),
+        Group(parameters.cyclists, _cyclist, cyclist_route, SMALL * radius, 2.5),
+        Group(parameters.pedestrians, _pedestrian, pedestrian_route, SMALL * radius, 2.5),
     ]
     duration = float(street.times[-1]) - 0.5
     spells = max(1, int(np.ceil(duration / SPELL)))
     actors = []
     for spell in range(spells):
         anchor = (spell + 0.5) * duration / spells
-        for count, draw, plan in wanted:
-            actors += _fill(street, parameters, generator, anchor, count, draw, plan)
+        for group in groups:
+            actors += _fill(street, group, parameters.vanish_share, generator, anchor)
     return actors
 
 
 def _fill(
-    street: Street,
-    parameters: TrafficParameters,
-    generator: np.random.Generator,
-    anchor: float,
-    count: int,
-    draw: Draw,
-    plan: Plan,
+    street: Street, group: Group, vanish_share: float, generator: np.random.Generator, anchor: float
 ) -> list[Actor]:
-    """Up to `count` actors that pass near the ego car at time `anchor`."""
-    middle = street.ego.middle()
-    near = tuple(float(np.interp(anchor, street.times, c)) for c in middle.T[:2])
+    """Up to the wanted number of actors that pass near the ego car at time `anchor`."""
+    middle = street.ego.middle()[:, :2]
+    near = (float(np.interp(anchor, street.times, middle[:, 0])), float(np.interp(anchor, street.times, middle[:, 1])))
     actors: list[Actor] = []
-    for _ in range(TRIES * count):
-        if len(actors) == count:
+    for _ in range(TRIES * group.count):
+        if len(actors) == group.count:
             break
-        body, speed = draw(generator)
-        route = plan(street.world, generator, (near[0], near[1]), parameters.radius_m)
+        body, speed = group.draw(generator)
+        route = group.plan(street.world, generator, near, group.within)
         speed = Speed(min(speed.initial, route.limit), speed.acceleration, anchor + speed.begin, anchor + speed.end)
         motion = follow(route.path, speed, street.times, anchor, route.along)
-        alive = _life(street, parameters.vanish_share, generator)
-        if not _off_buildings(street.world, motion):
+        alive = _life(street, vanish_share, generator)
+        clear = np.hypot(*(motion[:, :2] - middle).T).min() > group.clear
+        if not clear or not _off_buildings(street.world, motion):
             continue
         if street.occupancy.fits(motion, body.size[0], body.size[1]):
             street.occupancy.add(motion, body.size[0], body.size[1])
@@ -106,20 +114,21 @@ def _speed(generator: np.random.Generator, low: float, high: float, steady: floa
 
 
 def _car(generator: np.random.Generator) -> tuple[bodies.Body, Speed]:
-    return bodies.car(generator), _speed(generator, 2.5, 14.0, 0.7)
+    return bodies.car(generator), _speed(generator, 3.0, 14.0, 0.7)
 
 
 def _truck(generator: np.random.Generator) -> tuple[bodies.Body, Speed]:
-    make = bodies.bus if generator.uniform() < 0.35 else bodies.truck
-    return make(generator), _speed(generator, 3.0, 12.0, 0.7)
+    if generator.uniform() < 0.35:
+        return bodies.bus(generator), _speed(generator, 6.5, 13.0, 0.8)
+    return bodies.truck(generator), _speed(generator, 4.5, 13.0, 0.7)
 
 
 def _pedestrian(generator: np.random.Generator) -> tuple[bodies.Body, Speed]:
     kind, walks = generator.uniform(size=2)
     if kind < 0.06:
         return bodies.wheelchair(generator), _speed(generator, 0.8, 1.8, 1.0)
-    runs = walks < 0.2
-    return bodies.pedestrian(generator), _speed(generator, *((2.2, 3.6) if runs else (0.8, 1.9)), 0.8)
+    runs = walks < 0.3
+    return bodies.pedestrian(generator), _speed(generator, *((2.0, 3.8) if runs else (0.7, 1.9)), 0.8)
 
 
 def _cyclist(generator: np.random.Generator) -> tuple[bodies.Body, Speed]:
