@@ -10,6 +10,7 @@
 #endif
 #define FAN 32          // children of a node: one a lane
 #define TILES (BLOCK / (LEAF * FAN))  // tiles in a block
+static_assert((LEAF & (LEAF - 1)) == 0 && LEAF <= 32, "leaves are powers of two within a warp");
 #define FULL 0xffffffffu
 #define NOT_A_NUMBER __uint_as_float(0x7fffffffu)
 #define INFINITE __uint_as_float(0x7f800000u)

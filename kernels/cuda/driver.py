@@ -16,7 +16,7 @@ from kernels.cuda.layout import SHAPE, Shape
 KERNELS = ("count", "scan", "scatter", "arrange", "search", "reduce", "pull", "gradient")
 
 _lock = threading.Lock()
-_failures: dict[str, str] = {}
+_failures: dict[tuple[str, Shape], str] = {}
 _modules: dict[tuple[str, Shape], dict[str, int]] = {}
 
 
@@ -51,12 +51,12 @@ def kernels_for(device: torch.device) -> dict[str, int]:
         return loaded
     with _lock:
         if (arch, SHAPE) not in _modules:
-            if arch in _failures:
-                raise RuntimeError(_failures[arch])
+            if (arch, SHAPE) in _failures:
+                raise RuntimeError(_failures[arch, SHAPE])
             try:
                 _modules[arch, SHAPE] = _load(arch)
             except RuntimeError as error:
-                _failures[arch] = str(error)
+                _failures[arch, SHAPE] = str(error)
                 raise
         return _modules[arch, SHAPE]
 

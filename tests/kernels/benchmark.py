@@ -1,0 +1,142 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""Times the kernels side by side with others: `python -m tests.kernels.benchmark [metrics/benchmarks/kernels.json]`.
+
+AV2_ROOT must hold pair_88k.npz; the sweeps below it and below PANDASET_ROOT are taken where they are there.
+Values are medians of single eager calls between CUDA events; `_graph` rows are replays of the same call.
+"""
+
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from kernels import Search, nearest_both, truncated_chamfer
+from tests.kernels.clouds import offsets_of, real_pair
+from tests.kernels.rivals import RIVALS
+from tests.kernels.scenes import Scene, batch, scene, scenes
+from tests.kernels.timing import cpu_name, in_graph, on_cpu, on_gpu, row
+
+Rows = list[dict[str, Any]]
+FIRST_CALL = """
+import time, torch
+a = torch.rand(1000, 3, device="cuda"); o = torch.tensor([0, 1000]); (a + 1).sum().item(); torch.cuda.synchronize()
+import kernels
+start = time.perf_counter()
+kernels.nearest_both(a, a, o, o, 2.0); torch.cuda.synchronize()
+print((time.perf_counter() - start) * 1e3)
+"""
+
+
+def search_rows(device: str, a: Tensor, b: Tensor) -> Rows:
+    rows = []
+    for name, given in scenes(a, b).items():
+        repeats = 50 if given.a.shape[0] > 500_000 or name.startswith("hard") else 200
+
+        def call(given: Scene = given) -> object:
+            return nearest_both(*given)
+
+        points = {"points": [given.a.shape[0], given.b.shape[0]]}
+        rows.append(row(name, on_gpu(call, repeats), "ms", device, **points))
+        rows.append(row(f"{name}_graph", in_graph(call, repeats), "ms", device, **points))
+    return rows
+
+
+def chamfer_rows(device: str, a: Tensor, b: Tensor) -> Rows:
+    rows = []
+    for name, given in {"b1": scene(a, b), "b16": batch(a, b, 16)}.items():
+        cloud = given.a.requires_grad_()
+        both = given.b.clone().requires_grad_()
+        search = Search(given.b, given.b_offsets)
+
+        def step(b: Tensor, ready: Search | None = None, given: Scene = given, cloud: Tensor = cloud) -> None:
+            loss = truncated_chamfer(cloud, b, given.a_offsets, given.b_offsets, 2.0, ready)
+            torch.autograd.grad(loss.sum(), [x for x in (cloud, b) if x.requires_grad])
+
+        def prepared(given: Scene = given, search: Search = search, cloud: Tensor = cloud) -> object:
+            return search.nearest(cloud, given.a_offsets, 2.0)
+
+        calls = {
+            f"chamfer_fwd_bwd_{name}": lambda step=step, given=given: step(given.b),
+            f"chamfer_fwd_bwd_both_gradients_{name}": lambda step=step, both=both: step(both),
+            f"chamfer_fwd_bwd_prepared_{name}": lambda step=step, given=given, search=search: step(given.b, search),
+            f"prepared_search_one_way_{name}": prepared,
+        }
+        for case, call in calls.items():
+            rows.append(row(case, on_gpu(call), "ms", device))
+            rows.append(row(f"{case}_graph", in_graph(call), "ms", device))
+    return rows
+
+
+def rival_rows(device: str, a: Tensor, b: Tensor) -> Rows:
+    """Each on the pair, both ways; one that does not run says why on stderr."""
+    given = scene(a, b)
+    own = nearest_both(*given)
+    rows = []
+    for name, make in RIVALS.items():
+        try:
+            call = make(given.a, given.b)
+            found = call()
+            close = [
+                float(torch.isclose(x.squared_distance, y.float(), rtol=1e-4, atol=1e-6).float().mean())
+                for x, y in zip(own, found, strict=True)
+            ]
+            rows.append(row(f"rival_{name}", on_gpu(call, 10), "ms", device, same_distance=round(min(close), 5)))
+        except Exception as error:
+            print(f"rival {name} did not run: {type(error).__name__}: {str(error)[:300]}", file=sys.stderr)
+    return rows
+
+
+def cpu_rows(a: Tensor, b: Tensor) -> Rows:
+    offsets = offsets_of(len(a)), offsets_of(len(b))
+    rows = []
+    for threads in sorted({2, torch.get_num_threads()}):
+        torch.set_num_threads(threads)
+        device = cpu_name(threads)
+        rows.append(row(f"cpu_nearest_both_{threads}", on_cpu(lambda: nearest_both(a, b, *offsets, 2.0)), "ms", device))
+
+        def scipy_both(threads: int = threads) -> None:
+            for query, target in ((a, b), (b, a)):
+                cKDTree(target.numpy()).query(query.numpy(), workers=threads, distance_upper_bound=2.0)
+
+        rows.append(row(f"rival_scipy_{threads}", on_cpu(scipy_both), "ms", device))
+    return rows
+
+
+def first_call_rows(device: str) -> Rows:
+    """In fresh processes, torch's own start-up left out: an empty cache on disk, then a filled one."""
+    import os
+
+    samples: dict[str, list[float]] = {"cold": [], "warm": []}
+    for _ in range(3):
+        with tempfile.TemporaryDirectory() as folder:
+            environment = os.environ | {"SCENEFLOW_KERNEL_CACHE": folder}
+            for kind in samples:
+                run = subprocess.run(
+                    [sys.executable, "-c", FIRST_CALL], env=environment, capture_output=True, text=True, check=True
+                )
+                samples[kind].append(float(run.stdout))
+    return [row(f"first_call_{kind}", values, "ms", device) for kind, values in samples.items()]
+
+
+def main() -> None:
+    a, b = real_pair()
+    device = torch.cuda.get_device_name()
+    rows = search_rows(device, a, b) + chamfer_rows(device, a, b)
+    rows += rival_rows(device, a, b) + first_call_rows(device) + cpu_rows(a, b)
+    for found in rows:
+        print(f"{found['case']:45} {found['value']:10} {found['unit']}  +- {found['spread']}  {found['device']}")
+    if len(sys.argv) > 1:
+        file = Path(sys.argv[1])
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,114 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""Other ways to the same answer, both directions, trees included: squared distances, or the error that forbids it."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Both = Callable[[], tuple[Tensor, Tensor]]
+
+BRUTE = r"""
+extern "C" __global__ void brute(const float* q, const float* t, int n, int m, float* distance, long long* index) {
+    __shared__ float tile[256][3];
+    int i = blockIdx.x * 256 + threadIdx.x, best = -1;
+    float x = 0, y = 0, z = 0, least = 1e38f;
+    if (i < n) { x = q[i * 3]; y = q[i * 3 + 1]; z = q[i * 3 + 2]; }
+    for (int from = 0; from < m; from += 256) {
+        int count = min(256, m - from);
+        __syncthreads();
+        for (int k = threadIdx.x; k < count * 3; k += 256) (&tile[0][0])[k] = t[from * 3 + k];
+        __syncthreads();
+        #pragma unroll 8
+        for (int k = 0; k < count; k++) {
+            float dx = x - tile[k][0], dy = y - tile[k][1], dz = z - tile[k][2];
+            float d = (dx * dx + dy * dy) + dz * dz;
+            if (d < least) { least = d; best = from + k; }
+        }
+    }
+    if (i < n) { distance[i] = least; index[i] = best; }
+}
+"""
+
+
+def brute_force(a: Tensor, b: Tensor) -> Both:
+    """Every pair, tiles in shared memory, one thread a query: what the published kernel does."""
+    import cupy
+
+    kernel = cupy.RawKernel(BRUTE, "brute", options=("--fmad=false",))
+
+    def one(query: Tensor, target: Tensor) -> Tensor:
+        distance = torch.empty(len(query), device="cuda")
+        index = torch.empty(len(query), dtype=torch.int64, device="cuda")
+        blocks = -(-len(query) // 256)
+        given = (query.data_ptr(), target.data_ptr(), len(query), len(target), distance.data_ptr(), index.data_ptr())
+        sizes = [
+            cupy.int32(value) if position in (2, 3) else cupy.uint64(value) for position, value in enumerate(given)
+        ]
+        with cupy.cuda.ExternalStream(torch.cuda.current_stream().cuda_stream):
+            kernel((blocks,), (256,), tuple(sizes))
+        return distance
+
+    return lambda: (one(a, b), one(b, a))
+
+
+def torch_brute_force(a: Tensor, b: Tensor) -> Both:
+    """`torch.cdist` in strips; its matrix form is not exact, the other is slow."""
+
+    def one(query: Tensor, target: Tensor) -> Tensor:
+        strips = query.split(8192)
+        return (
+            torch.cat([torch.cdist(s, target, compute_mode="donot_use_mm_for_euclid_dist").amin(1) for s in strips])
+            ** 2
+        )
+
+    return lambda: (one(a, b), one(b, a))
+
+
+def cupy_knn(a: Tensor, b: Tensor) -> Both:
+    """Bounding-volume hierarchy of cupy-knn, radius 2 m, built for each call."""
+    import cupy
+    from cupy_knn import LBVHIndex
+
+    def one(query: Tensor, target: Tensor) -> Tensor:
+        tree = LBVHIndex(leaf_size=32, compact=True, shrink_to_fit=False, sort_queries=True)
+        tree.build(cupy.from_dlpack(target.detach()))
+        tree.prepare_knn_default(1, radius=2.0)
+        _, distance, _ = tree.query_knn(cupy.from_dlpack(query.detach()))
+        return torch.from_dlpack(distance)
+
+    return lambda: (one(a, b), one(b, a))
+
+
+def cupyx_tree(a: Tensor, b: Tensor) -> Both:
+    """CuPy's own k-d tree."""
+    import cupy
+    from cupyx.scipy.spatial import KDTree
+
+    def one(query: Tensor, target: Tensor) -> Tensor:
+        tree = KDTree(cupy.from_dlpack(target.detach()))
+        distance, _ = tree.query(cupy.from_dlpack(query.detach()), k=1, distance_upper_bound=2.0)
+        return torch.from_dlpack(distance) ** 2
+
+    return lambda: (one(a, b), one(b, a))
+
+
+def torch_geometric(a: Tensor, b: Tensor) -> Both:
+    """`knn` of PyTorch Geometric: its own where it has one, else torch-cluster's, brute force."""
+    from torch_geometric.nn import knn
+
+    def one(query: Tensor, target: Tensor) -> Tensor:
+        rows, columns = knn(target, query, 1)
+        return (query[rows] - target[columns]).square().sum(1)
+
+    return lambda: (one(a, b), one(b, a))
+
+
+RIVALS: dict[str, Callable[[Tensor, Tensor], Both]] = {
+    "brute_force_own": brute_force,
+    "brute_force_torch_cdist": torch_brute_force,
+    "cupy_knn": cupy_knn,
+    "cupyx_kdtree": cupyx_tree,
+    "torch_geometric_knn": torch_geometric,
+}

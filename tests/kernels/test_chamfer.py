@@ -1,0 +1,111 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+import pytest
+import torch
+
+from kernels import Search, truncated_chamfer
+from kernels.reference import chamfer_reference
+from tests.kernels.clouds import CASES, offsets_of, random, real_pair
+
+HARD = (
+    "uniform",
+    "lidar",
+    "all equal",
+    "lattice between",
+    "1e4 m away",
+    "not finite",
+    "nothing finite",
+    "33 and 0 points",
+)
+
+
+def test_by_hand(device):
+    a = torch.tensor([[0.0, 0, 0], [5, 0, 0], [1, 1, 1]], device=device, requires_grad=True)
+    b = torch.tensor([[1.0, 0, 0], [0, 2, 0]], device=device, requires_grad=True)
+    # Sample 0: a -> b 1 and (16, over the cap); b -> a 1 and 4. Sample 1: b is empty.
+    loss = truncated_chamfer(a, b, offsets_of(2, 1), offsets_of(2, 0), cap=2.0)
+    assert loss.tolist() == [1.0 + 2.5, 0.0]
+    loss.sum().backward()
+    # d/da0 of 1 * |a0-b0|^2 + 1/2 (|b0-a0|^2 + |b1-a0|^2)
+    assert a.grad.tolist() == [[-2 - 1, -2, 0], [0, 0, 0], [0, 0, 0]]
+    assert b.grad.tolist() == [[2 + 1, 0, 0], [0, 2, 0]]
+
+
+@pytest.mark.parametrize("case", HARD)
+def test_value_and_gradients_equal_the_reference(case, device):
+    a, b = CASES[case]()
+    a_offsets = offsets_of(len(a) // 3, 0, len(a) - len(a) // 3)
+    b_offsets = offsets_of(len(b) // 4, 1 if len(b) else 0, len(b) - len(b) // 4 - (1 if len(b) else 0))
+    weights = torch.tensor([1.0, -2.0, 0.5])
+    mine = [cloud.clone().to(device).requires_grad_() for cloud in (a, b)]
+    loss = truncated_chamfer(*mine, a_offsets, b_offsets, 2.0)
+    (loss * weights.to(device)).sum().backward()
+    theirs = [cloud.double().requires_grad_() for cloud in (a, b)]
+    expected = chamfer_reference(*theirs, a_offsets, b_offsets, 2.0)
+    if expected.requires_grad:  # somebody found a neighbour
+        (expected * weights).sum().backward()
+    torch.testing.assert_close(loss.cpu().double(), expected, rtol=1e-5, atol=0)
+    for own, other in zip(mine, theirs, strict=True):
+        wanted = torch.zeros_like(other) if other.grad is None else other.grad
+        assert (own.grad.cpu() - wanted).norm() <= 1e-5 * wanted.norm()
+
+
+def test_gradcheck():
+    a, b = random(24, 1).double().requires_grad_(), random(30, 2).double().requires_grad_()
+    offsets = offsets_of(10, 14), offsets_of(17, 13)
+    assert torch.autograd.gradcheck(lambda x, y: truncated_chamfer(x, y, *offsets, 0.8), (a, b))
+
+
+@pytest.mark.parametrize("wanted", ((True, False), (False, True), (False, False)))
+def test_gradient_only_where_asked(wanted, device):
+    a, b = (cloud.to(device).requires_grad_(want) for cloud, want in zip(CASES["lidar"](), wanted, strict=True))
+    both = a.detach().clone().requires_grad_(), b.detach().clone().requires_grad_()
+    offsets = offsets_of(len(a)), offsets_of(len(b))
+    loss = truncated_chamfer(a, b, *offsets, 2.0)
+    assert loss.requires_grad == any(wanted)
+    if any(wanted):
+        loss.sum().backward()
+        truncated_chamfer(*both, *offsets, 2.0).sum().backward()
+    for own, other, want in zip((a, b), both, wanted, strict=True):
+        assert (own.grad is not None) == want
+        assert not want or torch.equal(own.grad, other.grad)
+
+
+def test_prepared_search_gives_the_same_bits(device):
+    a, b = (cloud.to(device) for cloud in CASES["lidar"]())
+    a.requires_grad_()
+    offsets = offsets_of(1000, len(a) - 1000), offsets_of(1200, len(b) - 1200)
+    search = Search(b, offsets[1])
+    losses, gradients = [], []
+    for prepared in (None, search, search):
+        loss = truncated_chamfer(a, b, *offsets, 2.0, prepared)
+        losses.append(loss.detach())
+        gradients.append(torch.autograd.grad(loss.sum(), a)[0])
+    assert torch.equal(losses[0], losses[1]) and torch.equal(losses[0], losses[2])
+    assert torch.equal(gradients[0], gradients[1]) and torch.equal(gradients[0], gradients[2])
+
+
+def test_more_samples_than_one_launch_holds(device):
+    sizes = [7, 0, 30, 1] * 40
+    a, b = random(sum(sizes), 3).to(device).requires_grad_(), random(sum(sizes), 4).to(device).requires_grad_()
+    offsets = offsets_of(*sizes), offsets_of(*sizes[::-1])
+    loss = truncated_chamfer(a, b, *offsets, 1.0)
+    gradients = torch.autograd.grad(loss.sum(), (a, b))
+    expected = chamfer_reference(a.cpu().double(), b.cpu().double(), *offsets, 1.0)
+    torch.testing.assert_close(loss.cpu().double(), expected, rtol=1e-5, atol=0)
+    other = torch.autograd.grad(expected.sum(), (a, b))
+    for own, wanted in zip(gradients, other, strict=True):
+        assert (own - wanted).norm() <= 1e-5 * wanted.norm()
+
+
+def test_real_pair(device):
+    a, b = real_pair()
+    offsets = offsets_of(len(a)), offsets_of(len(b))
+    mine = [cloud.clone().to(device).requires_grad_() for cloud in (a, b)]
+    loss = truncated_chamfer(*mine, *offsets, 2.0)
+    gradients = torch.autograd.grad(loss.sum(), mine)
+    exact = [cloud.double().requires_grad_() for cloud in (a, b)]
+    expected = truncated_chamfer(*exact, *offsets, 2.0)
+    torch.testing.assert_close(loss.cpu().double(), expected, rtol=1e-5, atol=0)
+    for own, wanted in zip(gradients, torch.autograd.grad(expected.sum(), exact), strict=True):
+        assert (own.cpu() - wanted).norm() <= 1e-5 * wanted.norm()

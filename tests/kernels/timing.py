@@ -1,0 +1,72 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""Medians with spread: CUDA events around single calls, graph replays, wall clock on the CPU."""
+
+import platform
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import scipy
+import torch
+
+Call = Callable[[], Any]
+
+
+def row(case: str, samples: list[float], unit: str, device: str, **more: Any) -> dict[str, Any]:
+    """A row of a benchmark file: the median, and how far the middle 80 % of the samples lie apart."""
+    low, middle, high = np.percentile(samples, (10, 50, 90))
+    versions = {"torch": torch.__version__, "cuda": torch.version.cuda, "scipy": scipy.__version__}
+    value, spread = float(f"{middle:.4g}"), float(f"{high - low:.3g}")
+    return {"case": case, "value": value, "unit": unit, "spread": spread, "device": device, "versions": versions} | more
+
+
+def on_gpu(call: Call, repeats: int = 200) -> list[float]:
+    """Milliseconds of single calls, each between two events, nothing else in the way."""
+    for _ in range(10):
+        call()
+    torch.cuda.synchronize()
+    events = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(repeats)]
+    for start, end in events:
+        start.record()
+        call()
+        end.record()
+    torch.cuda.synchronize()
+    return [start.elapsed_time(end) for start, end in events]
+
+
+def in_graph(call: Call, repeats: int = 200) -> list[float]:
+    """The same for replays of a CUDA graph of one call."""
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            call()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        call()
+    return on_gpu(graph.replay, repeats)
+
+
+def on_cpu(call: Call, repeats: int = 7) -> list[float]:
+    """Milliseconds of wall clock."""
+    call()
+    samples = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        samples.append((time.perf_counter() - start) * 1e3)
+    return samples
+
+
+def cpu_name(threads: int) -> str:
+    """Model of the processor and how many threads were used."""
+    model = platform.processor() or platform.machine()
+    try:
+        with open("/proc/cpuinfo") as file:
+            model = next((line.split(":")[1].strip() for line in file if line.startswith("model name")), model)
+    except OSError:
+        pass
+    return f"{model}, {threads} threads"
