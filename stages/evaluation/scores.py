@@ -78,7 +78,7 @@ def score_frames(
         families: metric families that the predictions cover.
     """
     scores = LogScores()
-    for frames in _blocks(labels, parameters, phase):
+    for frames in _blocks(labels, parameters, phase, families):
         block: dict[str, Accumulator] = {}
         for t in frames:
             wanted = tuple(f for f in families_of(t, parameters.frames, phase) if f in families)
@@ -96,9 +96,12 @@ def score_frames(
     return scores
 
 
-def _blocks(labels: LogLabels, parameters: ScoreParameters, phase: int) -> Iterator[list[int]]:
+def _blocks(
+    labels: LogLabels, parameters: ScoreParameters, phase: int, families: tuple[str, ...]
+) -> Iterator[list[int]]:
+    """The frames that count for one of the families, in blocks of consecutive ones."""
     length = BLOCK if parameters.frames == "all" else BLOCK * STRIDE
-    scored = [t for t in labels.has_flow().tolist() if families_of(t, parameters.frames, phase)]
+    scored = [t for t in labels.has_flow().tolist() if {*families} & {*families_of(t, parameters.frames, phase)}]
     for block in sorted({t // length for t in scored}):
         yield [t for t in scored if t // length == block]
 
@@ -149,14 +152,14 @@ def model_log(
     labels = LogLabels.open(log_id, inputs)
     masks = MaskZip.open(inputs.get("masks"))
     path = required(inputs, "predictions", log_id)
-    source = open_source(path, labels.frames, masks)
+    source = open_source(path, labels.frames, parameters.frames, masks)
 
     def predict(labels: LogLabels, t: int, truth: FrameTruth) -> Predictions:
         prediction = source.predict(labels, t)
         if prediction is None and parameters.missing == "refuse":
             raise InputError(
                 f"{path} has no prediction of frame {t} ({int(labels.frames.timestamp_ns[t])}) of log {log_id}; "
-                "predict it, or score missing frames as ego motion"
+                "predict it, or set missing to ego_motion"
             )
         return {"model": (np.zeros_like(truth.points), None) if prediction is None else prediction}
 

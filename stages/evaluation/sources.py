@@ -16,6 +16,7 @@ from models.errors import InputError
 from stages.evaluation.families import FAMILIES
 from stages.evaluation.labels import LogLabels
 from stages.evaluation.masks import MaskZip
+from stages.evaluation.selection import Frames
 
 Missing = Literal["refuse", "ego_motion"]
 # Residual flow (N, 3) in the axes of ego frame 1, and moving points (N,) where the prediction has its own flag.
@@ -34,13 +35,13 @@ class PredictionSource(Protocol):
         """The prediction of a frame, or None where there is none."""
 
 
-def open_source(path: Path, frames: LogFrames, masks: MaskZip | None = None) -> PredictionSource:
+def open_source(path: Path, frames: LogFrames, which: Frames, masks: MaskZip | None = None) -> PredictionSource:
     """Predictions of a log: our HDF5 file, or a folder of leaderboard files.
 
     Raises:
         InputError: another log's file, a wrong number of rows or frames, a folder of no known format.
     """
-    return LeaderboardFolder(path, masks) if path.is_dir() else PipelineFile(open_predictions(path, frames))
+    return LeaderboardFolder(path, which, masks) if path.is_dir() else PipelineFile(open_predictions(path, frames))
 
 
 def open_predictions(path: Path, frames: LogFrames) -> LogColumns:
@@ -78,6 +79,7 @@ class LeaderboardFolder:
     """
 
     path: Path
+    which: Frames
     masks: MaskZip | None
 
     @cached_property
@@ -93,8 +95,10 @@ class LeaderboardFolder:
 
     @property
     def families(self) -> tuple[str, ...]:
-        """v1's files hold only the points of v1's mask."""
-        return ("v1", "opensceneflow") if self.version == "v1" else FAMILIES
+        """v1's files hold only the points of v1's mask; of the official frames, v2's and v3's hold v2's."""
+        if self.version == "v1":
+            return ("v1", "opensceneflow")
+        return ("v2",) if self.which == "official" else FAMILIES
 
     def predict(self, labels: LogLabels, t: int) -> Prediction | None:
         """Read the frame's file and turn its flow into a residual in the axes of ego frame 1."""
