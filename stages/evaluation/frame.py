@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.geometry import inverse_SE3
+from stages.evaluation.buckets import speed_bucket
+from stages.evaluation.classes import META_OF_CATEGORY
 
 Mask = NDArray[np.bool_]
 Float64 = NDArray[np.float64]
@@ -86,6 +88,17 @@ class FrameTruth:
     def speed(self) -> Float64:
         """Length of the true residual flow, metres a frame  # (N,)."""
         return row_norm(self.residual)
+
+    @cached_property
+    def bucket(self) -> NDArray[np.int64]:
+        """Speed bucket of each point  # (N,)."""
+        return speed_bucket(self.speed)
+
+    @cached_property
+    def meta(self) -> NDArray[np.int64]:
+        """v2's meta class of each point, -1 for those that v2 does not score  # (N,)."""
+        meta: NDArray[np.int64] = META_OF_CATEGORY[self.category]
+        return meta
 
     @cached_property
     def dynamic(self) -> Mask:

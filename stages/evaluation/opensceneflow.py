@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from stages.evaluation.accumulate import FrameSums, Totals
 from stages.evaluation.bins import bin_counts, bin_sums, cells
-from stages.evaluation.classes import META_CLASSES, META_OF_CATEGORY
+from stages.evaluation.buckets import BUCKETS
+from stages.evaluation.classes import META_CLASSES
 from stages.evaluation.frame import FrameErrors, FrameTruth
 from stages.evaluation.ranges import RangeBins, range_bins, range_metrics, range_sums
-from stages.evaluation.v2 import BUCKETS, bucketed, speed_bucket
+from stages.evaluation.v2 import bucketed
 
 _RADIUS = 35.0  # m in x and y, inclusive
 _IOU_EPSILON = 1e-6
@@ -50,8 +51,8 @@ def opensceneflow_bins(truth: FrameTruth) -> OpenSceneFlowBins:
     x, y = truth.sensor_points[:, 0], truth.sensor_points[:, 1]
     scored = eligible & (x * x + y * y <= _RADIUS**2)
     group = cells(scored, (truth.category > 0) * np.int8(2) + truth.dynamic, _GROUPS)
-    meta = META_OF_CATEGORY[truth.category]
-    bucket = np.where(meta > 0, speed_bucket(truth.speed), 0)
+    meta = truth.meta
+    bucket = np.where(meta > 0, truth.bucket, 0)
     cell = cells(scored & (meta >= 0), meta * BUCKETS + bucket, _TABLE)
     fixed: FrameSums = {
         "osf_frames": np.ones(1, dtype=np.int64),

@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from stages.evaluation.accumulate import Totals
+from stages.evaluation.buckets import BUCKET_EDGES
 from stages.evaluation.classes import META_CLASSES
 from stages.evaluation.headline import HEADLINE, headline, headline_metrics
 from stages.evaluation.ranges import RANGE_EDGES
-from stages.evaluation.v2 import BUCKET_EDGES, region
+from stages.evaluation.v2 import region
 from stages.frames.write import atomic
 from stages.labels.categories import CATEGORIES
 

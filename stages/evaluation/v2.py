@@ -10,28 +10,16 @@ from numpy.typing import NDArray
 
 from stages.evaluation.accumulate import FrameSums, Totals
 from stages.evaluation.bins import bin_counts, bin_sums, cells, mean_present, present, ratio
-from stages.evaluation.classes import META_CLASSES, META_OF_CATEGORY
+from stages.evaluation.buckets import BUCKETS
+from stages.evaluation.classes import META_CLASSES
 from stages.evaluation.frame import FrameErrors, FrameTruth
 
-# Edges of the speed buckets, m a frame; the last bucket is open, the first is "static".
-BUCKET_EDGES = np.linspace(0.0, 2.0, 51)  # (51,)
-BUCKETS = len(BUCKET_EDGES)
 _THREEWAY_DYNAMIC = 0.05  # m a frame; the challenge's own three-way metric splits here
 
 TABLE = (len(META_CLASSES), BUCKETS, 2)  # meta class, bucket, near or far
 THREEWAY_TABLE = (2, 2, 2)  # background or foreground, static or dynamic, near or far
 
 Table = NDArray[np.float64]
-
-
-def speed_bucket(speed: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Bucket of each speed (K,), low edge inside, high edge outside, exactly as the edges are rounded."""
-    scaled = np.minimum(speed * ((BUCKETS - 1) / BUCKET_EDGES[-1]), BUCKETS - 1)
-    guess: NDArray[np.int64] = scaled.astype(np.int64)
-    guess -= speed < BUCKET_EDGES[guess]
-    high = np.append(BUCKET_EDGES[1:], np.inf)
-    guess += speed >= high[guess]
-    return guess
 
 
 @dataclass(frozen=True)
@@ -51,9 +39,9 @@ class V2Bins:
 
 def v2_bins(truth: FrameTruth) -> V2Bins:
     """The cells that each point of a frame belongs to; a point of no meta class is not scored."""
-    meta = META_OF_CATEGORY[truth.category]
+    meta = truth.meta
     scored, far = truth.scored_v2 & (meta >= 0), ~truth.near_v2
-    cell = cells(scored, (meta * BUCKETS + speed_bucket(truth.speed)) * 2 + far, TABLE)
+    cell = cells(scored, (meta * BUCKETS + truth.bucket) * 2 + far, TABLE)
     moving = truth.speed >= _THREEWAY_DYNAMIC
     threeway = cells(scored, ((meta > 0) * np.int8(2) + moving) * 2 + far, THREEWAY_TABLE)
     fixed: FrameSums = {

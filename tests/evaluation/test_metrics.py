@@ -11,9 +11,9 @@ import pytest
 
 from models.geometry import make_SE3
 from stages.evaluation.accumulate import Accumulator
+from stages.evaluation.buckets import BUCKET_EDGES, speed_bucket
 from stages.evaluation.families import FrameScorer, all_metrics
 from stages.evaluation.frame import FrameTruth, frame_errors, frame_truth
-from stages.evaluation.v2 import BUCKET_EDGES, speed_bucket
 
 STILL = np.eye(4)
 
