@@ -48,8 +48,12 @@ def write_sweep(folder: Path, timestamp_ns: int, sweep: Sweep) -> None:
 
 
 def pose_columns(dst_SE3_src: NDArray[np.float64]) -> dict[str, NDArray[np.float64]]:
-    """The pose columns of transforms (N, 4, 4)."""
-    values = np.concatenate([rotation_to_quaternion(dst_SE3_src[:, :3, :3]), dst_SE3_src[:, :3, 3]], axis=1)
+    """The pose columns of transforms (N, 4, 4), quaternions to 1e-9 and places to a micrometre.
+
+    The last bits of sines and products differ between kinds of processor; rounded, the bytes are the same.
+    """
+    quaternion = np.round(rotation_to_quaternion(dst_SE3_src[:, :3, :3]), 9)
+    values = np.concatenate([quaternion, np.round(dst_SE3_src[:, :3, 3], 6)], axis=1)
     return {name: np.ascontiguousarray(column) for name, column in zip(POSE, values.T, strict=True)}
 
 
