@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from kernels.cuda.driver import Launcher
-from kernels.cuda.layout import BLOCK, CHAMFER, layouts
-from kernels.cuda.tree import Answers, BoxSearch, Tree, build, pack, search, squared_limit
+from kernels.cuda.layout import BLOCK, CHAMFER, SHAPE, Layout, layouts
+from kernels.cuda.tree import Answers, BoxSearch, allocate, build, pack, search, squared_limit
 
 INTEGER_BITS = 62  # of the sums of pulls, one to spare
 
@@ -31,28 +31,25 @@ class ChamferFunction(torch.autograd.Function):
         search_b: BoxSearch | None,
     ) -> Tensor:
         """Return the chamfer (B,) and keep what the backward needs."""
-        device = a.device
-        answers = Answers([a.shape[0], b.shape[0]], device)
-        loss = torch.empty(len(a_offsets) - 1, dtype=torch.float32, device=device)
-        found = torch.empty(2 * (len(a_offsets) - 1), dtype=torch.int32, device=device)
+        device, samples = a.device, len(a_offsets) - 1
         parts: list[tuple[bytes, int]] = []
+        sample = 0
         with torch.cuda.device(device):
             launch = Launcher(device)
-            sample = 0
-            for part, pair in enumerate(zip(layouts(tuple(a_offsets)), layouts(tuple(b_offsets)), strict=True)):
+            answers = Answers([a.shape[0], b.shape[0]], device)
+            loss = torch.empty(samples, dtype=torch.float32, device=device)
+            found = torch.empty(2 * samples, dtype=torch.int32, device=device)
+            pairs = zip(layouts(tuple(a_offsets), SHAPE), layouts(tuple(b_offsets), SHAPE), strict=True)
+            for part, pair in enumerate(pairs):
                 if search_b is None:
-                    first, second = build(launch, [(a, pair[0]), (b, pair[1])])
+                    first, second = allocate([(a, pair[0]), (b, pair[1])])
                 else:
-                    first, second = build(launch, [(a, pair[0])])[0], search_b.trees[part]
-                clouds = pack(
-                    first.packed(*answers.addresses(0)),
-                    second.packed(*answers.addresses(1)),
-                    squared_limit(cap),
-                    0,
-                )
-                larger = max(pair, key=lambda layout: layout.blocks)
-                search(launch, clouds, larger, 2)
-                _reduce(launch, clouds, (first, second), loss, found, sample)
+                    first, second = allocate([(a, pair[0])])[0], search_b.trees[part]
+                ends = first.struct(*answers.addresses(0)), second.struct(*answers.addresses(1))
+                clouds = pack(*ends, squared_limit(cap))
+                build(launch, clouds, pair if search_b is None else pair[:1])
+                search(launch, clouds, pair)
+                _reduce(launch, clouds, first.tickets, pair, (loss, found), sample)
                 parts.append((clouds, sample))
                 sample += pair[0].samples
         ctx.save_for_backward(a, b, answers.index, found)
@@ -75,7 +72,7 @@ class ChamferFunction(torch.autograd.Function):
         scales = [2.0 ** pull_bits(other.shape[0], ctx.cap) for other in (b, a)]
         with torch.cuda.device(a.device):
             launch = Launcher(a.device)
-            a_layouts, b_layouts = (layouts(tuple(offsets)) for offsets in ctx.offsets)
+            a_layouts, b_layouts = (layouts(tuple(offsets), SHAPE) for offsets in ctx.offsets)
             for (struct, sample), a_layout, b_layout in zip(ctx.parts, a_layouts, b_layouts, strict=True):
                 chamfer = CHAMFER.pack(
                     0, 0, 0, found.data_ptr() + 8 * sample, 0,
@@ -91,16 +88,22 @@ class ChamferFunction(torch.autograd.Function):
 
 
 def _reduce(
-    launch: Launcher, clouds: bytes, trees: tuple[Tree, Tree], loss: Tensor, found: Tensor, sample: int
+    launch: Launcher,
+    clouds: bytes,
+    tickets: int,
+    pair: tuple[Layout, Layout],
+    outputs: tuple[Tensor, Tensor],
+    sample: int,
 ) -> None:
-    blocks = [tree.layout.blocks for tree in trees]
-    sums = torch.empty(sum(blocks) + 1, dtype=torch.float64, device=loss.device)
-    counts = torch.empty(sum(blocks) + 1, dtype=torch.int32, device=loss.device)
+    loss, found = outputs
+    blocks = pair[0].blocks + pair[1].blocks
+    scratch = torch.empty(12 * blocks + 16, dtype=torch.uint8, device=loss.device)
+    sums = scratch.data_ptr()
     chamfer = CHAMFER.pack(
-        sums.data_ptr(), counts.data_ptr(), trees[0].tickets, found.data_ptr() + 8 * sample,
-        loss.data_ptr() + 4 * sample, 0, 0, 0, 0, 0, 1.0, 1.0, 1.0, 1.0, 0, 0,
+        sums, sums + 8 * blocks, tickets, found.data_ptr() + 8 * sample, loss.data_ptr() + 4 * sample,
+        0, 0, 0, 0, 0, 1.0, 1.0, 1.0, 1.0, 0, 0,
     )  # fmt: skip
-    launch("reduce", max(*blocks, 1), 2, BLOCK, clouds, chamfer)
+    launch("reduce", max(pair[0].blocks, pair[1].blocks, 1), 2, BLOCK, clouds, chamfer)
 
 
 def pull_bits(points: int, cap: float) -> int:

@@ -18,6 +18,7 @@ KERNELS = ("count", "scan", "scatter", "arrange", "search", "reduce", "pull", "g
 _lock = threading.Lock()
 _failures: dict[tuple[str, Shape], str] = {}
 _modules: dict[tuple[str, Shape], dict[str, int]] = {}
+_devices: dict[tuple[int | None, Shape], dict[str, int]] = {}
 
 
 @cache
@@ -44,21 +45,27 @@ def kernels_for(device: torch.device) -> dict[str, int]:
     Raises:
         RuntimeError: they cannot be built or loaded on this machine; one sentence says why.
     """
+    loaded = _devices.get((device.index, SHAPE))
+    if loaded is None:
+        with _lock:
+            loaded = _load_once(device)
+        _devices[device.index, SHAPE] = loaded
+    return loaded
+
+
+def _load_once(device: torch.device) -> dict[str, int]:
+    """One module serves all devices of a compute capability."""
     major, minor = torch.cuda.get_device_capability(device)
-    arch = f"sm_{major}{minor}"
-    loaded = _modules.get((arch, SHAPE))
-    if loaded is not None:
-        return loaded
-    with _lock:
-        if (arch, SHAPE) not in _modules:
-            if (arch, SHAPE) in _failures:
-                raise RuntimeError(_failures[arch, SHAPE])
-            try:
-                _modules[arch, SHAPE] = _load(arch)
-            except RuntimeError as error:
-                _failures[arch, SHAPE] = str(error)
-                raise
-        return _modules[arch, SHAPE]
+    key = f"sm_{major}{minor}", SHAPE
+    if key in _failures:
+        raise RuntimeError(_failures[key])
+    if key not in _modules:
+        try:
+            _modules[key] = _load(key[0])
+        except RuntimeError as error:
+            _failures[key] = str(error)
+            raise
+    return _modules[key]
 
 
 def _load(arch: str) -> dict[str, int]:

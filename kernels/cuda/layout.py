@@ -13,7 +13,8 @@ CHUNK = 4096  # cells in a block of the scan
 WARPS = 8  # packets of queries in a block of the search
 LEAST_BITS, MOST_BITS = 12, 20  # of the table of cells
 POINTERS = 10  # at the head of a Cloud
-CLOUD = struct.Struct(f"<{POINTERS}Q{3 * (SAMPLES + 1)}ii")
+HEAD = struct.Struct(f"<{POINTERS}Q")  # a Cloud is this
+TABLE = struct.Struct(f"<{3 * (SAMPLES + 1)}ii")  # and this
 TAIL = struct.Struct("<fi")  # the end of Clouds
 CHAMFER = struct.Struct("<10Q4dii")
 
@@ -31,46 +32,38 @@ SHAPE = Shape()
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """At most SAMPLES samples of a cloud: sizes, and the arrays of a Cloud."""
+    """At most SAMPLES samples of a cloud: where they lie and what they need."""
 
     first_row: int
     rows: int
     samples: int
     blocks: int
     cells: int
-    table: tuple[int, ...]  # row, block, cells and samples of a Cloud
-
-    @property
-    def tiles(self) -> int:
-        """Nodes above the leaves."""
-        return self.blocks * BLOCK // (SHAPE.leaf * FAN)
-
-    def bytes_kept(self) -> tuple[int, int, int]:
-        """Bytes of points, leaves and tiles."""
-        return self.blocks * BLOCK * 16, self.blocks * BLOCK // SHAPE.leaf * 32, self.tiles * 32
-
-    def bytes_zeroed(self) -> tuple[int, int, int, int]:
-        """Bytes of supers, table, cursor and tickets."""
-        supers = (self.tiles // FAN + self.samples) * 32
-        return supers, self.cells * 4, self.samples * 4, self.samples * 4
+    table: bytes  # row, block, cells and samples of a Cloud
+    kept: tuple[int, int, int]  # bytes of points, leaves and tiles
+    zeroed: tuple[int, int, int, int]  # bytes of supers, table, cursor and tickets
 
 
 @lru_cache(maxsize=256)
-def layouts(offsets: tuple[int, ...]) -> tuple[Layout, ...]:
+def layouts(offsets: tuple[int, ...], shape: Shape) -> tuple[Layout, ...]:
     """Cut a batch into parts of at most SAMPLES samples."""
     last = len(offsets) - 1
-    return tuple(_layout(offsets[i : min(i + SAMPLES, last) + 1]) for i in range(0, last, SAMPLES))
+    return tuple(_layout(offsets[i : min(i + SAMPLES, last) + 1], shape) for i in range(0, last, SAMPLES))
 
 
-def _layout(rows: tuple[int, ...]) -> Layout:
+def _layout(rows: tuple[int, ...], shape: Shape) -> Layout:
     blocks, cells = [0], [0]
     for start, end in zip(rows, rows[1:], strict=False):
         blocks.append(blocks[-1] + -(-(end - start) // BLOCK))
         cells.append(cells[-1] + (2 ** table_bits(end - start) if end > start else 0))
     samples = len(rows) - 1
     padding = [0] * (SAMPLES - samples)
-    table = (*rows, *padding, *blocks, *padding, *cells, *padding, samples)
-    return Layout(rows[0], rows[-1] - rows[0], samples, blocks[-1], cells[-1], table)
+    table = TABLE.pack(*rows, *padding, *blocks, *padding, *cells, *padding, samples)
+    points = blocks[-1] * BLOCK
+    tiles = points // (shape.leaf * FAN)
+    kept = points * 16, points // shape.leaf * 32, tiles * 32
+    zeroed = (tiles // FAN + samples) * 32, cells[-1] * 4, samples * 4, samples * 4
+    return Layout(rows[0], rows[-1] - rows[0], samples, blocks[-1], cells[-1], table, kept, zeroed)
 
 
 def table_bits(points: int) -> int:

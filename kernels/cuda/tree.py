@@ -3,73 +3,75 @@
 """Boxes around points in space-filling order: built for whole batches, then searched (docs/nearest-neighbour.md)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from kernels.cuda.driver import Launcher
-from kernels.cuda.layout import BLOCK, CHUNK, CLOUD, FAN, SHAPE, TAIL, WARPS, Layout, layouts
+from kernels.cuda.layout import BLOCK, CHUNK, FAN, HEAD, SHAPE, TAIL, WARPS, Layout, layouts
 
 GREATEST = float(torch.finfo(torch.float32).max)
 
 
-@dataclass(frozen=True, slots=True)
-class Tree:
+class Tree(NamedTuple):
     """A part of a cloud as the kernels see it."""
 
-    source: Tensor  # (N, 3)
     layout: Layout
-    addresses: tuple[int, ...]  # of points, leaves, tiles, supers, table, cursor, place
+    addresses: tuple[int, ...]  # of source, points, leaves, tiles, supers, table, cursor, place
     tickets: int  # address of one zero for each sample
-    memory: tuple[Tensor, ...] = field(repr=False)
+    memory: tuple[Tensor, ...]  # what must live as long
 
-    def packed(self, index: int = 0, distance: int = 0) -> bytes:
+    def struct(self, index: int = 0, distance: int = 0) -> bytes:
         """The Cloud struct, with the addresses of its answers."""
-        return CLOUD.pack(self.source.data_ptr(), *self.addresses, index, distance, *self.layout.table)
+        return HEAD.pack(*self.addresses, index, distance) + self.layout.table
 
 
-def build(launch: Launcher, clouds: Sequence[tuple[Tensor, Layout]]) -> list[Tree]:
-    """Build one or two trees at once. Launches four kernels."""
+def allocate(clouds: Sequence[tuple[Tensor, Layout]]) -> list[Tree]:
+    """Memory for one or two trees, the counters in it zero."""
     device = clouds[0][0].device
-    kept = [sum(layout.bytes_kept()) for _, layout in clouds]
-    zeroed = [sum(layout.bytes_zeroed()) + 31 & ~31 for _, layout in clouds]
-    rows = [layout.rows for _, layout in clouds]
-    keep = torch.empty(sum(kept) // 4, dtype=torch.int32, device=device)
-    zeros = torch.zeros(sum(zeroed) // 4, dtype=torch.int32, device=device)
-    place = torch.empty(2 * sum(rows), dtype=torch.int32, device=device)
+    kept = sum(sum(layout.kept) for _, layout in clouds)
+    zeroed = sum(sum(layout.zeroed) + 31 & ~31 for _, layout in clouds)
+    rows = sum(layout.rows for _, layout in clouds)
+    keep = torch.empty(kept // 4, dtype=torch.int32, device=device)
+    zeros = torch.zeros(zeroed // 4, dtype=torch.int32, device=device)
+    place = torch.empty(2 * rows, dtype=torch.int32, device=device)
     at, zero_at, place_at = keep.data_ptr(), zeros.data_ptr(), place.data_ptr()
     trees = []
-    for (source, layout), kept_bytes, zero_bytes in zip(clouds, kept, zeroed, strict=True):
-        points, leaves, _ = layout.bytes_kept()
-        supers, table, cursor, _ = layout.bytes_zeroed()
-        first = (at, at + points, at + points + leaves)
-        second = (zero_at, zero_at + supers, zero_at + supers + table)
-        tickets = second[2] + cursor
-        # Rows count from the start of the whole cloud, memory from the start of this part.
-        addresses = (*first, *second, place_at - 8 * layout.first_row)
-        trees.append(Tree(source, layout, addresses, tickets, (keep, zeros)))
-        at, zero_at, place_at = at + kept_bytes, zero_at + zero_bytes, place_at + 8 * layout.rows
-    structs = [tree.packed() for tree in trees]
-    clouds_struct = pack(structs[0], structs[-1], 0.0, 0)
-    blocks = max(tree.layout.blocks for tree in trees)
-    chunks = max(tree.layout.cells for tree in trees) // CHUNK
-    launch("count", blocks, len(trees), BLOCK, clouds_struct)
-    launch("scan", chunks, len(trees), BLOCK, clouds_struct)
-    launch("scatter", blocks, len(trees), BLOCK, clouds_struct)
-    launch("arrange", blocks, len(trees), BLOCK, clouds_struct)
+    for source, layout in clouds:
+        points, leaves, tiles = layout.kept
+        supers, table, cursor, tickets = layout.zeroed
+        leaves_at, table_at = at + points, zero_at + supers
+        addresses = (
+            *(source.data_ptr(), at, leaves_at, leaves_at + leaves, zero_at, table_at, table_at + table),
+            place_at - 8 * layout.first_row,  # rows count from the start of the whole cloud
+        )
+        trees.append(Tree(layout, addresses, table_at + table + cursor, (source, keep, zeros, place)))
+        at += points + leaves + tiles
+        zero_at += supers + table + cursor + tickets + 31 & ~31
+        place_at += 8 * layout.rows
     return trees
 
 
-def pack(first: bytes, second: bytes, limit: float, begin: int) -> bytes:
-    """The Clouds struct."""
-    return b"".join((first, second, TAIL.pack(limit, begin)))
+def pack(first: bytes, second: bytes, limit: float) -> bytes:
+    """The Clouds struct, with the first cloud as the one to begin with."""
+    return b"".join((first, second, TAIL.pack(limit, 0)))
 
 
-def search(launch: Launcher, clouds: bytes, layout: Layout, directions: int) -> None:
-    """Launch the search over queries laid out as `layout`, or both ways over the larger of two."""
-    blocks = layout.blocks * BLOCK * SHAPE.lanes // (FAN * WARPS)
-    launch("search", blocks, directions, FAN * WARPS, clouds)
+def build(launch: Launcher, clouds: bytes, layouts: Sequence[Layout]) -> None:
+    """Order the points of the first cloud, or of both, and put boxes around them."""
+    blocks = max(layout.blocks for layout in layouts)
+    chunks = max(layout.cells for layout in layouts) // CHUNK
+    launch("count", blocks, len(layouts), BLOCK, clouds)
+    launch("scan", chunks, len(layouts), BLOCK, clouds)
+    launch("scatter", blocks, len(layouts), BLOCK, clouds)
+    launch("arrange", blocks, len(layouts), BLOCK, clouds)
+
+
+def search(launch: Launcher, clouds: bytes, layouts: Sequence[Layout]) -> None:
+    """Search from the first cloud to the second, or both ways."""
+    blocks = max(layout.blocks for layout in layouts) * BLOCK * SHAPE.lanes // (FAN * WARPS)
+    launch("search", blocks, len(layouts), FAN * WARPS, clouds)
 
 
 def squared_limit(cap: float | None) -> float:
@@ -87,14 +89,15 @@ class Answers:
 
     def addresses(self, which: int) -> tuple[int, int]:
         """Of the answers for cloud `which`."""
-        skip = sum(self.rows[:which])
+        skip = self.rows[0] if which else 0
         return self.index.data_ptr() + 8 * skip, self.distance.data_ptr() + 4 * skip
 
     def of(self, which: int) -> tuple[Tensor, Tensor]:
         """Index and squared distance for cloud `which`."""
-        start = sum(self.rows[:which])
-        part = slice(start, start + self.rows[which])
-        return self.index[part], self.distance[part]
+        if len(self.rows) == 1:
+            return self.index, self.distance
+        start = self.rows[0] if which else 0
+        return self.index.narrow(0, start, self.rows[which]), self.distance.narrow(0, start, self.rows[which])
 
 
 class BoxSearch:
@@ -102,33 +105,39 @@ class BoxSearch:
 
     def __init__(self, target: Tensor, offsets: Sequence[int]) -> None:
         self.device = target.device
+        self.trees = []
         with torch.cuda.device(self.device):
             launch = Launcher(self.device)
-            self.trees = [build(launch, [(target, layout)])[0] for layout in layouts(tuple(offsets))]
+            for layout in layouts(tuple(offsets), SHAPE):
+                tree = allocate([(target, layout)])[0]
+                struct = tree.struct()
+                build(launch, pack(struct, struct, 0.0), [layout])
+                self.trees.append(tree)
 
     def nearest(self, query: Tensor, offsets: Sequence[int], cap: float | None) -> tuple[Tensor, Tensor]:
         """Return index (N,) int64 into the concatenated target and squared distance (N,), -1 and infinity if none."""
-        answers = Answers([query.shape[0]], self.device)
         with torch.cuda.device(self.device):
             launch = Launcher(self.device)
-            for layout, target in zip(layouts(tuple(offsets)), self.trees, strict=True):
-                tree = build(launch, [(query, layout)])[0]
-                clouds = pack(tree.packed(*answers.addresses(0)), target.packed(), squared_limit(cap), 0)
-                search(launch, clouds, layout, 1)
-        return answers.index, answers.distance
+            answers = Answers([query.shape[0]], self.device)
+            for layout, target in zip(layouts(tuple(offsets), SHAPE), self.trees, strict=True):
+                tree = allocate([(query, layout)])[0]
+                clouds = pack(tree.struct(*answers.addresses(0)), target.struct(), squared_limit(cap))
+                build(launch, clouds, [layout])
+                search(launch, clouds, [layout])
+        return answers.of(0)
 
 
 def search_pair(
     a: Tensor, b: Tensor, a_offsets: Sequence[int], b_offsets: Sequence[int], cap: float | None, both: bool
 ) -> Answers:
     """Build both clouds at once and search from a to b, or both ways."""
-    answers = Answers([a.shape[0], b.shape[0]] if both else [a.shape[0]], a.device)
     with torch.cuda.device(a.device):
         launch = Launcher(a.device)
-        for a_layout, b_layout in zip(layouts(tuple(a_offsets)), layouts(tuple(b_offsets)), strict=True):
-            first, second = build(launch, [(a, a_layout), (b, b_layout)])
+        answers = Answers([a.shape[0], b.shape[0]] if both else [a.shape[0]], a.device)
+        for pair in zip(layouts(tuple(a_offsets), SHAPE), layouts(tuple(b_offsets), SHAPE), strict=True):
+            first, second = allocate([(a, pair[0]), (b, pair[1])])
             ends = answers.addresses(1) if both else ()
-            clouds = pack(first.packed(*answers.addresses(0)), second.packed(*ends), squared_limit(cap), 0)
-            larger = b_layout if both and b_layout.blocks > a_layout.blocks else a_layout
-            search(launch, clouds, larger, 1 + both)
+            clouds = pack(first.struct(*answers.addresses(0)), second.struct(*ends), squared_limit(cap))
+            build(launch, clouds, pair)
+            search(launch, clouds, pair if both else pair[:1])
     return answers

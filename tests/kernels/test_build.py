@@ -1,6 +1,5 @@
 # SPDX-FileCopyrightText: The sceneflow authors
 # SPDX-License-Identifier: Apache-2.0
-import struct
 import subprocess
 import sys
 
@@ -81,14 +80,15 @@ def test_import_is_silent_and_loads_no_cuda_library():
 
 def test_layout_of_a_batch():
     """By hand: three samples of 1025, 0 and 9000 points."""
-    (found,) = layout.layouts((0, 1025, 1025, 10025))
-    arrays = found.table
+    (found,) = layout.layouts((0, 1025, 1025, 10025), layout.SHAPE)
+    arrays = layout.TABLE.unpack(found.table)
     width = layout.SAMPLES + 1
     assert arrays[:4] == (0, 1025, 1025, 10025)
     assert arrays[width : width + 4] == (0, 2, 2, 11)
     assert arrays[2 * width : 2 * width + 4] == (0, 4096, 4096, 4096 + 16384)
     assert arrays[-1] == 3
-    assert len(struct.pack(f"{len(arrays)}i", *arrays)) + 8 * layout.POINTERS == layout.CLOUD.size
+    assert found.kept == (11 * 1024 * 16, 11 * 64 * 32, 22 * 32)
+    assert found.zeroed == (3 * 32, 20480 * 4, 12, 12)
 
 
 @pytest.mark.gpu
