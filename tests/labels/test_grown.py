@@ -12,6 +12,7 @@ from models.geometry import inverse_SE3
 from stages.labels.boxes import boxes_by_sweep, read_boxes
 from stages.labels.categories import CATEGORY_ID
 from stages.labels.interior import PointsByColumn
+from stages.labels.recipes import log_differences, table
 from stages.labels.truth import TruthParameters, grown_size, grown_truth, pair_truth, truth_log
 from tests.evaluation.official import AV2_LOG, real_log
 from tests.evaluation.raw import prepare
@@ -82,3 +83,15 @@ def test_real_pair(tmp_path: Path) -> None:
     assert int((official.category > 0).sum()) == 9397
     assert int((grown.category > 0).sum()) == 9482
     assert int(grown.valid.sum()) == len(points)
+
+
+def test_table_of_differences_by_hand(tmp_path: Path) -> None:
+    points = [[10.0, 0, 0], [11.1, 0.45, 1.05], [30.0, 0, 0], [30.95, 0, 0], [50.0, 0, 0], [50.95, 0, 0]]
+    frames = write_frames(tmp_path / "log.h5", [np.array(points)] * 2)
+    rows = [box_row(0, "a", (10.0, 0, 0)), box_row(1, "a", (10.5, 0, 0))]
+    rows += [box_row(t, "b", (30.0, 0, 0)) for t in (0, 1)] + [box_row(0, "c", (50.0, 0, 0))]
+    counts = log_differences(frames, write_boxes(tmp_path / "log.parquet", rows))
+    # Both: 10 and 30. Only official: 30.95 and the two points of the missing box. Only grown: the point at 11.1.
+    assert counts[PEDESTRIAN - 1].tolist() == [2, 3, 1, 1, 2, 1]
+    text = table(counts).splitlines()
+    assert text[1].split() == ["PEDESTRIAN", "2", "3", "1", "1", "2", "1"] and text[2].split()[0] == "all"
