@@ -35,5 +35,5 @@ def test_default_val_split_is_hard_enough(default_val: list[Path]) -> None:
     for name in META:
         counts = np.array(result[name]["counts"])
         assert counts.sum() >= 1000, name
-        assert np.count_nonzero(counts >= 200) >= 5, name
+        assert np.count_nonzero(counts >= 500) >= 5, name
     assert np.mean([values["nearest"] for values in result.values()]) >= 0.6
