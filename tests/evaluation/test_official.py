@@ -3,6 +3,7 @@
 """Our scores of written archives beside those of the official packages, on real and on simulated logs."""
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ import pytest
 
 from models.data.logfile import LogColumns, LogFrames
 from stages.evaluation.bootstrap import BootstrapParameters
+from stages.evaluation.classes import META_CLASSES
 from stages.evaluation.command import FolderTask, score_folder
 from stages.evaluation.evaluate import EvaluateParameters
 from stages.evaluation.labels import LogLabels
 from stages.evaluation.submission import LogPredictions, SubmitParameters, submit_log, v2_columns, write_feather
+from stages.evaluation.v2 import v2_bins
 from tests.evaluation.official import FLOW, PANDASET_LOG, V2Labels, quiet, real_log, v2_results, write_v2_labels
 from tests.evaluation.raw import halve_precision, predict, prepare, simulate
 from tests.evaluation.test_golden_synthetic import META, same
@@ -23,7 +26,7 @@ from tests.evaluation.test_golden_synthetic import META, same
 SPLIT = "val"
 
 
-@pytest.fixture(scope="module", params=["pandaset", "simulated"])
+@pytest.fixture(scope="module", params=["pandaset", "simulated", "one_simulated"])
 def split(request: Any, tmp_path_factory: Any) -> tuple[Path, Path, list[str]]:
     """Folder of raw logs, data folder and log ids; truth rounded to float16, predictions with errors."""
     root = tmp_path_factory.mktemp(request.param)
@@ -31,13 +34,29 @@ def split(request: Any, tmp_path_factory: Any) -> tuple[Path, Path, list[str]]:
         raw = real_log(PANDASET_LOG) / "sensor" / SPLIT
     else:
         raw = root / "sensor" / SPLIT
-        simulate(raw)
+        names = simulate(raw)
+        if request.param == "one_simulated":
+            shutil.rmtree(raw / names[1])
     data = root / "data"
     logs = prepare(raw, data, SPLIT)
     for seed, log in enumerate(logs):
         halve_precision(data, SPLIT, log)
         predict(data, SPLIT, log, seed)
+    if request.param == "one_simulated":
+        _require_hard_cases(data, logs[0])
     return raw, data, logs
+
+
+def _require_hard_cases(data: Path, log: str) -> None:
+    """Absent classes, a class that never moves, empty buckets and invalid points are all there to be compared."""
+    labels = labels_of(data, log)
+    count = sum(v2_bins(labels.frame(t)).fixed["v2_count"][..., 0] for t in labels.has_flow().tolist())
+    filled = (count > 0).sum(axis=1)
+    assert filled[META_CLASSES.index("other_vehicles")] == 0
+    assert filled[META_CLASSES.index("wheeled_vru")] == 1 and count[META_CLASSES.index("wheeled_vru"), 0] > 0
+    assert 1 < filled[META_CLASSES.index("pedestrian")] < 50
+    paired = np.concatenate([np.arange(labels.frames.num_points)[labels.frames.span(t)] for t in labels.has_flow()])
+    assert not labels.truth.column("valid")[paired].all()
 
 
 @pytest.fixture
