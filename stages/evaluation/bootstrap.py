@@ -66,7 +66,10 @@ def resampled(units: Sequence[Totals], parameters: BootstrapParameters) -> dict[
 
 
 def intervals(values: dict[tuple[str, ...], NDArray[np.float64]], level: float) -> dict[str, Any]:
-    """Percentile intervals as nested `{"low", "high"}`; numbers that some draw lacks are taken from the others."""
+    """Percentile intervals `[low, high]`, nested by path; draws that lack a number are left out of its interval.
+
+    Lists, because DVC leaves lists out of its listing of metrics, where bounds would bury the numbers.
+    """
     nested: dict[str, Any] = {}
     for path, numbers in values.items():
         present = numbers[~np.isnan(numbers)]
@@ -76,5 +79,5 @@ def intervals(values: dict[tuple[str, ...], NDArray[np.float64]], level: float) 
         node = nested
         for key in path[:-1]:
             node = node.setdefault(key, {})
-        node[path[-1]] = {"low": round(float(low), _DECIMALS), "high": round(float(high), _DECIMALS)}
+        node[path[-1]] = [round(float(low), _DECIMALS), round(float(high), _DECIMALS)]
     return nested

@@ -50,7 +50,7 @@ def interval_note(report: Mapping[str, Any], predictions: Sequence[str]) -> str:
     if bounds is None:
         return ""
     return (
-        f"mean Dynamic of {predictions[0]}: {bounds['low']:.4f} to {bounds['high']:.4f} "
+        f"mean Dynamic of {predictions[0]}: {bounds[0]:.4f} to {bounds[1]:.4f} "
         f"({intervals['level']:.0%} of {intervals['resamples']} resamples of {intervals['units']} {intervals['unit']})"
     )
 
