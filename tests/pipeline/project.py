@@ -24,6 +24,7 @@ SMALL: Mapping[str, object] = {
     "simulate.test.logs": 1,
     "simulate.test.sweeps": 2,
     "simulate.scene.lidar.azimuth_steps": 300,
+    "train.epochs": 2,
     "evaluate.bootstrap.resamples": 20,
 }
 
@@ -97,8 +98,9 @@ class Repro:
 
 
 def make_project(folder: Path, changes: Mapping[str, object]) -> Project:
-    """Copy the tracked files of this project into a new repository and commit them with changed parameters."""
-    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.decode()
+    """Copy this project's files, ignored ones left out, into a new repository; commit them with changed parameters."""
+    listing = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    names = subprocess.run(listing, cwd=ROOT, capture_output=True, check=True).stdout.decode()
     skip = ("tests/", "dvc.lock", "metrics/", "data/")
     for name in names.split("\0"):
         if name and not name.startswith(skip) and (ROOT / name).is_file():

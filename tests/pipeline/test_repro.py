@@ -32,7 +32,7 @@ def test_one_command_leads_to_metrics(project: Project) -> None:
     metrics = json.loads((project.folder / "metrics/val.json").read_text())
     assert {"protocol", "provenance", "model", "nearest", "ego_motion", "no_motion"} <= set(metrics)
     assert metrics["ego_motion"]["bucketed"]["dynamic"]["mean"] == pytest.approx(1.0, abs=1e-9)
-    assert metrics["ego_motion"]["threeway"]["bs"] == pytest.approx(0.0, abs=1e-9)
+    assert metrics["ego_motion"]["threeway"]["bs"] == pytest.approx(0.0, abs=1e-6)  # truth is stored in float32
     assert 0 < metrics["model"]["bucketed"]["dynamic"]["mean"]
     text = (project.folder / "metrics/val.json").read_text() + (project.folder / "dvc.lock").read_text()
     assert str(project.folder) not in text
@@ -100,6 +100,25 @@ def test_one_log_more_costs_one_log(project: Project) -> None:
     assert grown.text.count("3/3 logs, 2 from the store") >= 4
     project.run("git", "checkout", "--quiet", "params.yaml")
     project.repro()
+    assert project.digests() == before
+
+
+def test_training_and_scores_need_no_more_than_a_gpu_machine_has(project: Project, tmp_path: Path) -> None:
+    """Without DVC and the packages of the data stages: the same weights, predictions and metrics."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\n"
+        "for name in ('dvc', 'dvclive', 'polars', 'av2', 'hdbscan', 'dufomap', 'pypatchworkpp', 'matplotlib'):\n"
+        "    sys.modules[name] = None\n"
+    )
+    before = project.digests()
+    lean = {"PYTHONPATH": str(tmp_path), "SCENEFLOW_STORE": str(tmp_path / "store")}
+    for command in (["train"], ["predict", "--split", "val"], ["evaluate"]):
+        project.run("python", "-m", f"stages.{command[0]}", *command[1:], **lean)
+    after = project.digests()
+    for name in before:
+        if name.startswith(("data/weights", "data/predictions/val", "metrics/")):
+            assert after[name] == before[name], name
+    project.run("dvc", "checkout", "--quiet", "--force")
     assert project.digests() == before
 
 
