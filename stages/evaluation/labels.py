@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.data.logfile import LogColumns, LogFrames
+from models.errors import InputError
 from stages.evaluation.baselines import Pair
 from stages.evaluation.frame import FrameTruth, by_columns, displacement, frame_truth, v1_mask
 from stages.labels.inputs import required
@@ -36,6 +37,8 @@ class LogLabels:
     def open(cls, log_id: str, inputs: Mapping[str, Path | None]) -> "LogLabels":
         """Map the files `frames`, `truth` and `ground`; InputError names the one that is absent or of other frames."""
         frames = LogFrames.open(required(inputs, "frames", log_id))
+        if inputs["truth"] is None:
+            raise InputError(f"log {log_id} has no truth, since it has no annotations: add them or leave the log out.")
         return cls(
             frames=frames,
             truth=LogColumns.open(required(inputs, "truth", log_id), "truth/1", frames),

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from stages.evaluation.accumulate import FrameSums, Totals
 from stages.evaluation.bins import bin_counts, bin_sums, cells, present, ratio
 from stages.evaluation.classes import NUM_CATEGORIES
-from stages.evaluation.frame import FrameErrors, FrameTruth, box_distance, row_norm
+from stages.evaluation.frame import FrameErrors, FrameTruth, box_distance, dot, row_norm
 
 CLOSE = 35.0  # m; |x|, |y| up to here in ego frame 0 is "Close", faces included
 STRICT = 0.05  # m, or the same share of the true flow
@@ -72,11 +72,13 @@ def v1_sums(truth: FrameTruth, bins: V1Bins, errors: FrameErrors) -> FrameSums:
 
 def _angle(guess: NDArray[Any], flow: NDArray[Any], length: NDArray[Any]) -> NDArray[np.float64]:
     """Angle between the space-time vectors (g, 0.1) and (f, 0.1), radians  # (N,)."""
-    (gx, gy, gz), (fx, fy, fz) = guess.T, flow.T
-    dot = gx * fx + gy * fy + gz * fz + _GAP**2
-    square = (gx * gx + gy * gy + gz * gz + _GAP**2) * (length * length + _GAP**2)
-    angle: NDArray[np.float64] = np.arccos(np.clip(dot / np.sqrt(square), -1.0, 1.0))
-    return angle
+    cosine = dot(guess, flow)
+    cosine += _GAP**2
+    square = dot(guess, guess)
+    square += _GAP**2
+    square *= length * length + _GAP**2
+    cosine /= np.sqrt(square, out=square)
+    return np.arccos(np.clip(cosine, -1.0, 1.0, out=cosine), out=cosine)
 
 
 def v1_metrics(totals: Totals) -> dict[str, float]:

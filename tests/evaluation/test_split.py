@@ -157,9 +157,14 @@ def test_a_log_with_one_pair_and_one_with_a_single_sweep(tmp_path: Path) -> None
     json.dumps(metrics, allow_nan=False)
 
 
-def test_a_split_without_logs_has_no_numbers() -> None:
-    metrics, draws = report(SplitScores(), BOOTSTRAP)
-    assert metrics["model"] == {} and metrics["nearest"] == {} and draws == {}
+def test_a_split_without_logs_has_no_numbers(tmp_path: Path, monkeypatch: Any, capsys: Any) -> None:
+    assert report(SplitScores(), BOOTSTRAP)[1] == {}
+    monkeypatch.chdir(tmp_path)
+    write_split(tmp_path, [])
+    content = score_pipeline("val", EvaluateParameters("all", None, "refuse", BOOTSTRAP))
+    assert content["model"] == content["nearest"] == {} and content["protocol"]["logs"] == 0
+    assert json.loads(Path("metrics/val.json").read_text()) == content
+    assert "split val has no logs" in capsys.readouterr().err
 
 
 def test_a_log_without_a_map_takes_the_training_mask_and_says_so(tmp_path: Path) -> None:
@@ -208,7 +213,7 @@ def test_refusals_name_the_log_and_the_fault(tmp_path: Path) -> None:
 
     write_predictions(data, "val", "log-00", digest, residual, flags)
     inputs_of(data, "log-00")["truth"].unlink()
-    assert "log log-00 has no truth" in refused(data, "log-00", tmp_path)
+    assert "log log-00 has no truth, since it has no annotations" in refused(data, "log-00", tmp_path)
 
 
 def test_missing_frames_can_be_scored_as_ego_motion(tmp_path: Path) -> None:
