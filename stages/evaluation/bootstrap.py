@@ -50,9 +50,9 @@ def resampled(units: Sequence[Totals], parameters: BootstrapParameters) -> dict[
         parameters: number of draws and seed.
 
     Returns:
-        by path of the number, its value in each resampled data set  # (R,)
+        by path of the number, its value in each resampled data set  # (R,); nothing for fewer than two units
     """
-    if not units:
+    if len(units) < 2:  # one unit says nothing about another
         return {}
     rng = np.random.default_rng(parameters.seed)
     share = np.full(len(units), 1.0 / len(units))

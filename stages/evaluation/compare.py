@@ -40,7 +40,8 @@ def comparison(a: Path, b: Path, draws_a: Path | None = None, draws_b: Path | No
         if x is None or y is None:
             continue
         name = ".".join(path)
-        interval = _interval(paired, name, float(first["intervals"]["level"])) if paired else ""
+        drawn = paired is not None and name in paired[0] and name in paired[1]
+        interval = _interval(paired, name, float(first["intervals"]["level"])) if paired and drawn else ""
         lines.append(f"{name:26}{x:11.4f}{y:11.4f}{y - x:+11.4f}{interval}")
     return "\n".join(lines)
 
