@@ -29,18 +29,21 @@ class ClusterParameters:
         alpha: scale of distances in robust single linkage.
         single_cluster: let all dynamic points of a sweep be one cluster; without it a lone moving object is
             cut in pieces or left unclustered.
+        voxel: points of one voxel of this edge are clustered as one, metres; 0 takes every point, as published.
     """
 
     min_cluster_size: int
     epsilon: float
     alpha: float
     single_cluster: bool
+    voxel: float
 
     def __post_init__(self) -> None:
         if self.min_cluster_size < 2:
             raise ValueError(f"min_cluster_size must be at least 2, not {self.min_cluster_size}")
-        if self.epsilon < 0:
-            raise ValueError(f"epsilon must not be negative, but is {self.epsilon}")
+        for name in ("epsilon", "voxel"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, but is {getattr(self, name)}")
         if self.alpha <= 0:
             raise ValueError(f"alpha must be positive, not {self.alpha}")
 
@@ -60,7 +63,9 @@ def cluster_labels(
     """
     labels = np.where(dynamic, UNCLUSTERED, STATIC).astype(np.int16)
     rows = np.flatnonzero(dynamic)
-    if len(rows) < parameters.min_cluster_size:
+    cloud = points[rows].astype(np.float64)  # (K, 3)
+    first, voxel_of = _one_a_voxel(cloud, parameters.voxel)
+    if len(first) < parameters.min_cluster_size:
         return labels  # no cluster is possible, and HDBSCAN raises on none and one
     import hdbscan
 
@@ -71,9 +76,25 @@ def cluster_labels(
         allow_single_cluster=parameters.single_cluster,
         core_dist_n_jobs=1,
     )
-    found = method.fit_predict(points[rows].astype(np.float64))  # (K,) noise -1
+    found = method.fit_predict(cloud[first])[voxel_of]  # (K,) noise -1
     labels[rows] = np.where(found < 0, UNCLUSTERED, found + FIRST_CLUSTER)
     return labels
+
+
+def _one_a_voxel(points: NDArray[np.float64], edge: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Row of the first point in each voxel that holds any (V,), and the voxel of each point (N,).
+
+    A lidar sees near surfaces many times denser than clusters are told apart, and HDBSCAN pays for each point.
+    """
+    if edge == 0 or not len(points):
+        every = np.arange(len(points), dtype=np.int64)
+        return every, every
+    cells = np.floor(points / edge).astype(np.int64)
+    cells -= cells.min(axis=0)
+    counts = cells.max(axis=0) + 1
+    keys = (cells[:, 0] * counts[1] + cells[:, 1]) * counts[2] + cells[:, 2]  # (N,)
+    _, first, voxel_of = np.unique(keys, return_index=True, return_inverse=True)
+    return first, voxel_of
 
 
 def cluster_log(

@@ -10,7 +10,7 @@ from stages.frames.write import write_columns
 from stages.labels.cluster import ClusterParameters, cluster_labels, cluster_log
 from tests.labels.logs import write_frames
 
-PARAMETERS = ClusterParameters(min_cluster_size=20, epsilon=0.7, alpha=1.0, single_cluster=True)
+PARAMETERS = ClusterParameters(min_cluster_size=20, epsilon=0.7, alpha=1.0, single_cluster=True, voxel=0.0)
 
 
 def blob(rng: np.random.Generator, count: int, x: float) -> np.ndarray:
@@ -49,8 +49,32 @@ def test_a_lone_object_is_one_cluster_only_if_allowed(single: bool, expected: se
     side = rng.uniform(0, 1, (300, 3)) * [4.5, 0.0, 1.5]
     back = rng.uniform(0, 1, (150, 3)) * [0.0, 1.8, 1.5]
     car = np.concatenate([side, back]) + rng.normal(0, 0.02, (450, 3))
-    parameters = ClusterParameters(20, 0.7, 1.0, single)
+    parameters = ClusterParameters(20, 0.7, 1.0, single, 0.0)
     assert set(cluster_labels(car, np.ones(450, np.bool_), parameters).tolist()) == expected
+
+
+THINNED = ClusterParameters(**{**vars(PARAMETERS), "voxel": 0.1})
+
+
+def test_points_of_a_voxel_share_a_label_and_the_least_size_counts_voxels() -> None:
+    # 19 voxels of three points each make no cluster, though they are 57 points; 40 and 40 make two.
+    row = np.repeat(np.arange(100) * 0.1 + 0.05, 3)  # (300,) along x
+    points = np.stack([row, np.full(300, 0.02), np.full(300, 0.02)], axis=1)
+    few = cluster_labels(points, np.arange(300) < 57, THINNED)
+    assert set(few[:57].tolist()) == {1} and not few[57:].any()
+    points[150:, 0] += 20.0
+    labels = cluster_labels(points, np.ones(300, np.bool_), THINNED)
+    assert set(labels[:150].tolist()) != set(labels[150:].tolist())
+    assert np.array_equal(labels[::3], labels[1::3]) and np.array_equal(labels[::3], labels[2::3])
+
+
+def test_thinning_leaves_dense_objects_as_they_are() -> None:
+    rng = np.random.default_rng(0)
+    points = np.concatenate([blob(rng, 4000, 0.0), blob(rng, 2000, 9.0), [[40.0, 0, 0]], blob(rng, 300, -15.0)])
+    mask = np.ones(len(points), np.bool_)
+    full, thinned = cluster_labels(points, mask, PARAMETERS), cluster_labels(points, mask, THINNED)
+    pairs = set(zip(full.tolist(), thinned.tolist(), strict=True))
+    assert len(pairs) == 4 and (1, 1) in pairs
 
 
 def test_repeats_are_equal() -> None:
