@@ -51,6 +51,11 @@ class LogLabels:
         return "map" if self.ground.has("ground_v1") else str(self.ground.attributes["rule"])
 
     @property
+    def mask_rule(self) -> str:
+        """`scene` where the log brings its own v1 mask, as scenes of OpenSceneFlow do, else `rule`."""
+        return "scene" if self.ground.has("v1_mask") else "rule"
+
+    @property
     def recipe(self) -> str:
         """Recipe of the truth."""
         return str(self.truth.attributes["recipe"])
@@ -62,6 +67,8 @@ class LogLabels:
     def frame(self, t: int, official_mask: NDArray[np.bool_] | None = None) -> FrameTruth:
         """Labels of a frame; a given mask takes the place of v1's own."""
         rows = self.frames.span(t)
+        if official_mask is None and self.ground.has("v1_mask"):
+            official_mask = np.asarray(self.ground.column("v1_mask")[rows], dtype=np.bool_)
         return frame_truth(
             points=self.frames.xyz(t),
             flow=self.truth.column("flow")[rows],

@@ -52,6 +52,8 @@ def protocol(
     if not catalog.exists():
         raise InputError(f"{catalog} does not exist; run `make catalog`, so that the score can say what was scored")
     masks = dict(_MASKS)
+    if any(log["mask"] == "scene" for log in scores.values()):
+        masks["v1"] = "valid, not ground, in the scene's eval_mask where it has one"
     if mask_zip is not None:
         masks["v1"] = f"valid, official mask zip {file_digest(mask_zip)[:32]}"
     return {

@@ -18,11 +18,7 @@ from models.errors import InputError
 from models.geometry import inverse_SE3, rigid_flow
 from stages.frames.write import content_digest, write_columns
 
-# Fields that the published extraction and label steps write; any other (N, 3) field is a result.
-_KNOWN = frozenset(
-    ("lidar", "lidar_id", "lidar_dt", "ground_mask", "pose", "ego_motion", "eval_mask", "dufo", "dufo_label", "cluster")
-    + ("flow", "flow_is_valid", "flow_category_indices", "flow_instance_id", "dufocluster", "nnd", "label")
-)
+_READ = frozenset(("lidar", "pose", "ground_mask", "eval_mask", "flow", "flow_is_valid", "flow_category_indices"))
 
 Sweeps = list[Mapping[str, NDArray[Any]]]
 
@@ -50,8 +46,9 @@ def import_scene(path: Path, data: Path, split: str, result: str | None = None) 
     """
     with h5py.File(path, "r") as file:
         stamps = sorted(int(name) for name in file)
-        sweeps: Sweeps = [{key: value[()] for key, value in file[str(stamp)].items()} for stamp in stamps]
-    field = result or _result_field(path, sweeps)
+        field = result or _result_field(path, file)
+        wanted = {*_READ, field}
+        sweeps: Sweeps = [{k: v[()] for k, v in file[str(stamp)].items() if k in wanted} for stamp in stamps]
     paired = np.array([_has_truth(sweep) and i + 1 < len(sweeps) for i, sweep in enumerate(sweeps)])
     if not paired.any():
         raise InputError(f"{path} has no ground truth (fields flow, flow_is_valid, flow_category_indices)")
@@ -64,13 +61,15 @@ def import_scene(path: Path, data: Path, split: str, result: str | None = None) 
 
     write("frames", frames, log_id=path.stem, digest=digest)
     write("truth", _truth(sweeps, paired), recipe="opensceneflow", **of_log)
-    write("ground", {"ground": _column(sweeps, _not_scored)}, rule="ground_mask of OpenSceneFlow", **of_log)
+    mask = _column(sweeps, _mask)
+    write("ground", {"ground": ~mask, "v1_mask": mask}, rule="ground_mask of OpenSceneFlow", **of_log)
     write("predictions", _predictions(path, sweeps, frames, paired, field), result=field, **of_log)
 
 
-def _result_field(path: Path, sweeps: Sweeps) -> str:
-    fields = sorted(
-        {name for sweep in sweeps for name, value in sweep.items() if name not in _KNOWN and value.shape[1:] == (3,)}
+def _result_field(path: Path, file: h5py.File) -> str:
+    """The one field of three columns that is neither points nor true flow."""
+    fields: list[str] = sorted(
+        {k for group in file.values() for k, v in group.items() if k not in _READ and v.shape[1:] == (3,)}
     )
     if len(fields) != 1:
         found = f"the results {', '.join(fields)}: name one with --result" if fields else "no result to score"
@@ -82,9 +81,9 @@ def _has_truth(sweep: Mapping[str, NDArray[Any]]) -> bool:
     return {"flow", "flow_is_valid", "flow_category_indices"} <= sweep.keys()
 
 
-def _not_scored(sweep: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
-    ground = np.asarray(sweep["ground_mask"], dtype=np.bool_)
-    return ground | ~sweep["eval_mask"].reshape(-1).astype(np.bool_) if "eval_mask" in sweep else ground
+def _mask(sweep: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+    solid = ~np.asarray(sweep["ground_mask"], dtype=np.bool_)
+    return solid & sweep["eval_mask"].reshape(-1).astype(np.bool_) if "eval_mask" in sweep else solid
 
 
 def _column(sweeps: Sweeps, of: Any) -> NDArray[Any]:

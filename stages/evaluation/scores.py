@@ -182,6 +182,7 @@ def write_scores(path: Path, labels: LogLabels, scores: LogScores) -> None:
         "frames_v2": scores.frames["v2"],
         "truth": labels.recipe,
         "ground": labels.ground_rule,
+        "mask": labels.mask_rule,
     }
     write_columns(path, SCHEMA, columns, attributes)
 

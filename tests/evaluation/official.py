@@ -217,6 +217,7 @@ class UpstreamLabels:
     """A pair as OpenSceneFlow extracts it: points as the upper lidar sees them, poses and labels of the ego frame."""
 
     points: NDArray[np.float64]
+    poses: tuple[NDArray[np.float32], NDArray[np.float32]]
     pose_flow: NDArray[np.float64]
     flow: NDArray[np.float64]
     valid: NDArray[np.bool_]
@@ -261,4 +262,5 @@ def upstream_labels(log: Path, stamps: tuple[int, int]) -> UpstreamLabels:
     step = (inverse @ stored0).astype(np.float32)
     pose_flow = (seen @ step[:3, :3].T + step[:3, 3] - seen).astype(np.float32)
     flow32 = flow.astype(np.float32).astype(np.float64)
-    return UpstreamLabels(seen.astype(np.float64), pose_flow.astype(np.float64), flow32, valid, category)
+    poses = (stored0.astype(np.float32), stored1.astype(np.float32))
+    return UpstreamLabels(seen.astype(np.float64), poses, pose_flow.astype(np.float64), flow32, valid, category)

@@ -22,7 +22,7 @@ from stages.evaluation.protocol import (
     require_same,
 )
 
-LOG = {"truth": "official", "ground": "map", "frames_v1": 3, "frames_v2": 4}
+LOG = {"truth": "official", "ground": "map", "mask": "rule", "frames_v1": 3, "frames_v2": 4}
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 
 from models.errors import InputError
 from stages.evaluation.accumulate import Accumulator
+from stages.evaluation.archive import write_archive
 from stages.evaluation.bootstrap import BootstrapParameters, intervals, resampled
 from stages.evaluation.evaluate import EvaluateParameters, score_pipeline
 from stages.evaluation.families import FrameScorer, all_metrics
@@ -21,6 +22,7 @@ from stages.evaluation.labels import LogLabels
 from stages.evaluation.scores import ScoreParameters, baseline_log, model_log, read_scores
 from stages.evaluation.selection import families_of, v1_phases
 from stages.evaluation.split import SplitScores, merge_scores, report
+from stages.evaluation.submission import write_feather
 from tests.evaluation.data import log_arrays, write_log, write_predictions, write_split
 
 ALL = ScoreParameters("all", "refuse")
@@ -263,3 +265,20 @@ def _check_tables(folder: Path, content: dict[str, Any]) -> None:
     distances = pq.read_table(folder / "distances.parquet").to_pylist()
     near = [r for r in distances if (r["prediction"], r["motion"], r["from_m"]) == ("model", "dynamic", 0.0)]
     assert near[0]["error_m"] == pytest.approx(content["model"]["range"]["dynamic"]["0-35"], rel=1e-12)
+
+
+def test_an_official_mask_zip_takes_the_place_of_box_and_ground(three: tuple[Path, Path], tmp_path: Path) -> None:
+    data, _ = three
+    labels = LogLabels.open("log-00", inputs_of(data, "log-00"))
+    mask = np.arange(len(labels.frames.xyz(2))) % 2 == 0  # far and ground points among them
+    stamp = int(labels.frames.timestamp_ns[2])
+    write_feather(tmp_path / "masks" / "log-00" / f"{stamp}.feather", {"mask": mask})
+    write_archive(tmp_path / "masks.zip", tmp_path / "masks")
+    inputs = {**inputs_of(data, "log-00"), "masks": tmp_path / "masks.zip"}
+    official = ScoreParameters("official", "refuse")
+    model_log("log-00", inputs, {"scores": tmp_path / "a.h5"}, official, {"phase": 2})
+    count = read_scores(tmp_path / "a.h5")[0].totals["model"].totals()["v1_count"].sum()
+    rows = labels.frames.span(2)
+    assert count == (mask & np.asarray(labels.truth.column("valid")[rows])).sum()
+    with pytest.raises(InputError, match="masks.zip has no mask log-00/"):
+        model_log("log-00", inputs, {"scores": tmp_path / "b.h5"}, official, {"phase": 3})
