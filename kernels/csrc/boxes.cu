@@ -16,6 +16,16 @@ __device__ inline Box box_of(float x, float y, float z, u32 row) {
     return box;
 }
 
+// Unsigned integers in the order of the floats, zero below all of them.
+__device__ inline u32 ordered(float value) {
+    u32 bits = __float_as_uint(value);
+    return bits ^ (bits >> 31 ? FULL : 0x80000000u);
+}
+
+__device__ inline float unordered(u32 key) {
+    return __uint_as_float(key ^ (key >> 31 ? 0x80000000u : FULL));
+}
+
 // The box around the boxes of `lanes` neighbouring lanes.
 __device__ inline Box box_around(Box box, int lanes) {
     for (int step = 1; step < lanes; step *= 2) {
@@ -28,14 +38,14 @@ __device__ inline Box box_around(Box box, int lanes) {
     return box;
 }
 
-// Unsigned integers in the order of the floats, zero below all of them.
-__device__ inline u32 ordered(float value) {
-    u32 bits = __float_as_uint(value);
-    return bits ^ (bits >> 31 ? FULL : 0x80000000u);
-}
-
-__device__ inline float unordered(u32 key) {
-    return __uint_as_float(key ^ (key >> 31 ? 0x80000000u : FULL));
+// The same for all lanes of a warp.
+__device__ inline Box box_around_warp(Box box) {
+    for (int axis = 0; axis < 3; axis++) {
+        box.low[axis] = unordered(warp_min(ordered(box.low[axis])));
+        box.high[axis] = unordered(warp_max(ordered(box.high[axis])));
+    }
+    box.row = warp_min(box.row);
+    return box;
 }
 
 __device__ inline Box load_super(const u32* node) {
@@ -95,10 +105,10 @@ extern "C" __global__ void __launch_bounds__(BLOCK) arrange(const __grid_constan
     float4 point = make_float4(NOT_A_NUMBER, NOT_A_NUMBER, NOT_A_NUMBER, __uint_as_float(FULL));
     if (part.start + thread < part.count) point = cloud.points[slot];
     points[thread] = point;
-    Box all = box_around(box_of(point.x, point.y, point.z, 0), 32);
+    Box all = box_around_warp(box_of(point.x, point.y, point.z, 0));
     if (lane == 0) boxes[warp] = all;
     __syncthreads();
-    all = box_around(boxes[lane], 32);
+    all = box_around_warp(boxes[lane]);
     float extent = fmaxf(fmaxf(all.high[0] - all.low[0], all.high[1] - all.low[1]), all.high[2] - all.low[2]);
     float scale = extent > 0.0f ? 127.0f / extent : 0.0f;
 
@@ -118,7 +128,7 @@ extern "C" __global__ void __launch_bounds__(BLOCK) arrange(const __grid_constan
     }
     __syncthreads();
     if (warp >= TILES) return;
-    Box tile = box_around(boxes[warp * FAN + lane], 32);
+    Box tile = box_around_warp(boxes[warp * FAN + lane]);
     if (lane != 0) return;
     cloud.tiles[blockIdx.x * (long long)TILES + warp] = tile;
     if (tile.row == FULL) return;

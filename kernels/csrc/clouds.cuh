@@ -73,3 +73,17 @@ __device__ inline Part part_of(const Cloud& cloud, int block) {
     part.count = cloud.row[part.sample + 1] - cloud.row[part.sample];
     return part;
 }
+
+#if __CUDA_ARCH__ >= 800
+__device__ inline u32 warp_min(u32 value) { return __reduce_min_sync(FULL, value); }
+__device__ inline u32 warp_max(u32 value) { return __reduce_max_sync(FULL, value); }
+#else
+__device__ inline u32 warp_min(u32 value) {
+    for (int step = 16; step > 0; step /= 2) value = min(value, __shfl_xor_sync(FULL, value, step));
+    return value;
+}
+__device__ inline u32 warp_max(u32 value) {
+    for (int step = 16; step > 0; step /= 2) value = max(value, __shfl_xor_sync(FULL, value, step));
+    return value;
+}
+#endif

@@ -6,22 +6,14 @@
 #ifndef LANES
 #define LANES 4         // lanes that share a query
 #endif
+#ifndef CHECK
+#define CHECK 0         // whether a leaf is measured only if its box can improve a query, not just the packet
+#endif
+#ifndef PATIENCE
+#define PATIENCE 32     // visits of tiles and leaves that a packet makes together
+#endif
 #define GROUP (32 / LANES)   // queries in a packet, one warp each
 #define WARPS 8              // packets in a block of the search
-
-#if __CUDA_ARCH__ >= 800
-__device__ inline u32 warp_min(u32 value) { return __reduce_min_sync(FULL, value); }
-__device__ inline u32 warp_max(u32 value) { return __reduce_max_sync(FULL, value); }
-#else
-__device__ inline u32 warp_min(u32 value) {
-    for (int step = 16; step > 0; step /= 2) value = min(value, __shfl_xor_sync(FULL, value, step));
-    return value;
-}
-__device__ inline u32 warp_max(u32 value) {
-    for (int step = 16; step > 0; step /= 2) value = max(value, __shfl_xor_sync(FULL, value, step));
-    return value;
-}
-#endif
 
 // Squared distance and row in one integer: the smaller one is the nearer neighbour, of equals the lower row.
 __device__ inline u64 rank_of(float squared, u32 row) {
@@ -33,6 +25,14 @@ __device__ inline u64 bound(const Box& packet, const Box& box) {
     float x = fmaxf(fmaxf(box.low[0] - packet.high[0], packet.low[0] - box.high[0]), 0.0f);
     float y = fmaxf(fmaxf(box.low[1] - packet.high[1], packet.low[1] - box.high[1]), 0.0f);
     float z = fmaxf(fmaxf(box.low[2] - packet.high[2], packet.low[2] - box.high[2]), 0.0f);
+    return rank_of((x * x + y * y) + z * z, box.row);
+}
+
+// The same for one query.
+__device__ inline u64 reach(const float4& query, const Box& box) {
+    float x = fmaxf(fmaxf(box.low[0] - query.x, query.x - box.high[0]), 0.0f);
+    float y = fmaxf(fmaxf(box.low[1] - query.y, query.y - box.high[1]), 0.0f);
+    float z = fmaxf(fmaxf(box.low[2] - query.z, query.z - box.high[2]), 0.0f);
     return rank_of((x * x + y * y) + z * z, box.row);
 }
 
@@ -51,6 +51,7 @@ struct Packet {
     float4 query;        // this lane's
     u64 best;            // this query's, shared by its lanes
     u64 worst;           // greatest `best` of the packet
+    int patience;        // visits left
 };
 
 __device__ inline u64 greatest(u64 value) {
@@ -70,7 +71,7 @@ __device__ inline void measure(Packet& packet, const float4* points) {
     #pragma unroll
     for (int step = 1; step < LANES; step *= 2)
         packet.best = min(packet.best, __shfl_xor_sync(FULL, packet.best, step));
-    packet.worst = greatest(packet.best);
+    packet.worst = --packet.patience == 0 ? 0ull : greatest(packet.best);
 }
 
 // The lane whose bound is least among those that can still improve the packet, or -1.
@@ -84,8 +85,13 @@ __device__ inline int nearest_lane(u64 bound, u64 worst) {
 __device__ inline void search_tile(Packet& packet, const Cloud& target, long long tile) {
     int lane = threadIdx.x % 32;
     u64 near = bound(packet.box, load_box(&target.leaves[tile * FAN + lane]));
+    if (--packet.patience == 0) packet.worst = 0;
     for (int next; (next = nearest_lane(near, packet.worst)) >= 0;) {
         if (lane == next) near = ~0ull;
+#if CHECK
+        Box leaf = load_box(&target.leaves[tile * FAN + next]);
+        if (!__any_sync(FULL, reach(packet.query, leaf) < packet.best)) continue;
+#endif
         measure(packet, target.points + (tile * FAN + next) * LEAF);
     }
 }
@@ -114,6 +120,23 @@ __device__ inline void search_sample(Packet& packet, const Cloud& target, int sa
     }
 }
 
+// Queries too far apart to share a box: the whole warp for one after the other, each starting from its best so far.
+__device__ inline void search_apart(Packet& packet, const Cloud& target, int sample) {
+    u64 best = packet.best;
+    for (int turn = 0; turn < GROUP; turn++) {
+        bool own = (int)(threadIdx.x % 32) / LANES == turn;
+        float x = __shfl_sync(FULL, packet.query.x, turn * LANES), y = __shfl_sync(FULL, packet.query.y, turn * LANES),
+              z = __shfl_sync(FULL, packet.query.z, turn * LANES);
+        packet.best = own ? best : 0ull;
+        packet.worst = greatest(packet.best);
+        packet.box = box_of(x, y, z, 0);
+        packet.patience = 0;  // never again
+        search_sample(packet, target, sample);
+        if (own) best = packet.best;
+    }
+    packet.best = best;
+}
+
 // One warp for GROUP queries that lie next to each other in search order, LANES lanes for each.
 extern "C" __global__ void __launch_bounds__(32 * WARPS) search(const __grid_constant__ Clouds clouds) {
     int direction = clouds.first + blockIdx.y;
@@ -132,8 +155,11 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS) search(const __grid_con
     bool finite = packet.query.x == packet.query.x;
     packet.best = finite ? rank_of(clouds.limit, FULL) : 0ull;
     packet.worst = greatest(packet.best);
-    packet.box = box_around(box_of(packet.query.x, packet.query.y, packet.query.z, 0), 32);
+    packet.box = box_around_warp(box_of(packet.query.x, packet.query.y, packet.query.z, 0));
+    packet.patience = PATIENCE;
     search_sample(packet, target, part.sample);
+    if (packet.patience <= 0) search_apart(packet, target, part.sample);
+
     if (row == FULL || threadIdx.x % LANES != 0) return;
     bool found = finite && (u32)packet.best != FULL;
     queries.index[row] = found ? (long long)(u32)packet.best : -1ll;

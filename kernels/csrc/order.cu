@@ -3,27 +3,10 @@
 // Points into cells that follow a Hilbert curve through the two widest axes: count, scan, scatter.
 
 #define CHUNK 4096           // cells in a block of the scan
+#define DRAWN 256            // points that tell the middle and the width of a cloud
 
 __device__ inline float warp_sum(float value) {
     for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(FULL, value, step);
-    return value;
-}
-
-// Sums of four values over the block, the same in every thread.
-__device__ inline float4 block_sum(float4 value, float4* shared) {
-    int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    value.x = warp_sum(value.x);
-    value.y = warp_sum(value.y);
-    value.z = warp_sum(value.z);
-    value.w = warp_sum(value.w);
-    __syncthreads();
-    if (lane == 0) shared[warp] = value;
-    __syncthreads();
-    value = shared[lane];
-    value.x = warp_sum(value.x);
-    value.y = warp_sum(value.y);
-    value.z = warp_sum(value.z);
-    value.w = warp_sum(value.w);
     return value;
 }
 
@@ -73,25 +56,51 @@ __device__ inline u32 cell_along(float offset, float scale, int bits) {
     return cell > 0.0f ? min((u32)cell, (1u << bits) - 1) : 0u;
 }
 
-// First pass: the cell of each point and its rank there. Middle and scale come from a sample of at most BLOCK points.
-extern "C" __global__ void __launch_bounds__(BLOCK) count(const __grid_constant__ Clouds clouds) {
-    __shared__ float4 shared[32];
+struct Scene {
+    float4 middle, spread;   // mean, and mean distance from it along each axis
+};
+
+__device__ inline float4 draw(const float* source, int first, int count, int pick) {
+    int taken = min(count, DRAWN);
+    if (pick >= taken) return make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    return load_point(source, first + (long long)pick * count / taken);
+}
+
+// One warp looks at DRAWN points or fewer, evenly spread over the rows of a sample; twice, rather than hold them.
+__device__ inline Scene scene_of(const float* source, int first, int count) {
+    int lane = threadIdx.x % 32;
+    float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f), spread = sum;
+    for (int pick = lane; pick < DRAWN; pick += 32) {
+        float4 point = draw(source, first, count, pick);
+        sum.x += point.x; sum.y += point.y; sum.z += point.z; sum.w += point.w;
+    }
+    float many = fmaxf(warp_sum(sum.w), 1.0f);
+    float4 middle = make_float4(warp_sum(sum.x) / many, warp_sum(sum.y) / many, warp_sum(sum.z) / many, 0.0f);
+    for (int pick = lane; pick < DRAWN; pick += 32) {
+        float4 point = draw(source, first, count, pick);
+        spread.x += point.w * fabsf(point.x - middle.x);
+        spread.y += point.w * fabsf(point.y - middle.y);
+        spread.z += point.w * fabsf(point.z - middle.z);
+    }
+    spread = make_float4(warp_sum(spread.x) / many, warp_sum(spread.y) / many, warp_sum(spread.z) / many, 0.0f);
+    Scene scene = {middle, spread};
+    return scene;
+}
+
+// First pass: the cell of each point and its rank there.
+extern "C" __global__ void __launch_bounds__(BLOCK, 2) count(const __grid_constant__ Clouds clouds) {
+    __shared__ Scene scene;
     const Cloud& cloud = clouds.cloud[clouds.first + blockIdx.y];
     if ((int)blockIdx.x >= cloud.block[cloud.samples]) return;
     Part part = part_of(cloud, blockIdx.x);
     int first = cloud.row[part.sample];
-    int taken = min(part.count, BLOCK);
-    float4 drawn = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    if ((int)threadIdx.x < taken)
-        drawn = load_point(cloud.source, first + (long long)threadIdx.x * part.count / taken);
-    float4 sum = block_sum(drawn, shared);
-    float many = fmaxf(sum.w, 1.0f);
-    float4 middle = make_float4(sum.x / many, sum.y / many, sum.z / many, 0.0f);
-    float4 spread = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    if (drawn.w != 0.0f)
-        spread = make_float4(fabsf(drawn.x - middle.x), fabsf(drawn.y - middle.y), fabsf(drawn.z - middle.z), 0.0f);
-    spread = block_sum(spread, shared);
-    float scale = fmaxf(fmaxf(fmaxf(spread.x, spread.y), spread.z) / many, 1e-30f);
+    if (threadIdx.x < 32) {
+        Scene own = scene_of(cloud.source, first, part.count);
+        if (threadIdx.x == 0) scene = own;
+    }
+    __syncthreads();
+    float4 middle = scene.middle, spread = scene.spread;
+    float scale = fmaxf(fmaxf(fmaxf(spread.x, spread.y), spread.z), 1e-30f);
 
     int at = part.start + threadIdx.x;
     u32 active = __ballot_sync(FULL, at < part.count);

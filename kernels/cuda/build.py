@@ -5,6 +5,7 @@
 import hashlib
 import os
 import tempfile
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def compile_source(text: str, arch: str, shape: Shape) -> bytes:
         raise RuntimeError(
             f"CUDA tensors need cuda-core and NVRTC to build the kernels: install sceneflow[cuda] ({error})"
         ) from error
-    macros = [("LEAF", str(shape.leaf)), ("LANES", str(shape.lanes))]
+    macros = [(name.upper(), str(value)) for name, value in asdict(shape).items()]
     # No contraction: the distance must round as it does on the CPU.
     options = ProgramOptions(arch=arch, std="c++17", fma=False, define_macro=macros)
     try:

@@ -25,6 +25,8 @@ class Shape:
 
     leaf: int = 16  # points in a leaf
     lanes: int = 4  # lanes that share a query
+    patience: int = 32  # visits that a packet of queries makes together
+    check: int = 0
 
 
 SHAPE = Shape()

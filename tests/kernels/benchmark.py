@@ -114,7 +114,7 @@ def first_call_rows(device: str) -> Rows:
     import os
 
     samples: dict[str, list[float]] = {"cold": [], "warm": []}
-    for _ in range(3):
+    for _ in range(2):
         with tempfile.TemporaryDirectory() as folder:
             environment = os.environ | {"SCENEFLOW_KERNEL_CACHE": folder}
             for kind in samples:

@@ -50,8 +50,8 @@ def test_a_cache_that_cannot_be_written_costs_only_time(tmp_path, monkeypatch):
 
 @needs_nvrtc
 def test_a_failed_build_says_why():
-    with pytest.raises(RuntimeError, match="NVRTC could not build the kernels for sm_90: .*broken"):
-        build.compile_source("int broken", "sm_90", layout.SHAPE)
+    with pytest.raises(RuntimeError, match="(?s)NVRTC could not build the kernels for sm_90: .*broken"):
+        build.compile_source("__device__ int f() { return broken; }", "sm_90", layout.SHAPE)
     with pytest.raises(RuntimeError, match="NVRTC could not build the kernels for sm_10"):
         build.compile_source(build.source_text(), "sm_10", layout.SHAPE)
 
