@@ -68,13 +68,17 @@ __device__ inline void grow_super(u32* node, const Box& box) {
 }
 
 // Where the supers of a sample begin: rounded down for each, one more for each sample before.
-__device__ inline long long first_super(const Cloud& cloud, int sample) {
-    return (long long)cloud.block[sample] * TILES / FAN + sample;
+__device__ inline int first_super(const Cloud& cloud, int sample) {
+    return cloud.block[sample] * TILES / FAN + sample;
 }
 
-// Ascending order of one key a thread over the block (bitonic); the last passes stay within warps.
+// Ascending order of one key a thread over the block (bitonic); short steps stay within warps.
 __device__ inline u32 block_sort(u32 key, u32* shared) {
-    for (u32 run = 2; run <= BLOCK; run *= 2)
+    #pragma unroll
+    for (u32 run = 2; run <= BLOCK; run *= 2) {
+        u32 falling = threadIdx.x & run && run < BLOCK ? FULL : 0u;
+        key ^= falling;
+        #pragma unroll
         for (u32 step = run / 2; step > 0; step /= 2) {
             u32 other;
             if (step < 32) {
@@ -85,10 +89,30 @@ __device__ inline u32 block_sort(u32 key, u32* shared) {
                 __syncthreads();
                 other = shared[threadIdx.x ^ step];
             }
-            bool lower = (threadIdx.x & step) == 0, rising = (threadIdx.x & run) == 0;
-            key = lower == rising ? min(key, other) : max(key, other);
+            key = threadIdx.x & step ? max(key, other) : min(key, other);
         }
+        key ^= falling;
+    }
     return key;
+}
+
+// A cube around most of the block's points: the first warp looks at every eighth.
+__device__ inline Box cube_of(const float4* points, int lane) {
+    Box box = box_of(NOT_A_NUMBER, 0.0f, 0.0f, 0);
+    for (int i = lane * 8; i < BLOCK; i += 256) {
+        Box other = box_of(points[i].x, points[i].y, points[i].z, 0);
+        for (int axis = 0; axis < 3; axis++) {
+            box.low[axis] = fminf(box.low[axis], other.low[axis]);
+            box.high[axis] = fmaxf(box.high[axis], other.high[axis]);
+        }
+    }
+    return box_around_warp(box);
+}
+
+// Where a coordinate lies among 128 cells; what lies outside goes to the outer cells.
+__device__ inline u32 cell_in_cube(float offset, float scale) {
+    float cell = offset * scale;
+    return cell > 0.0f ? min((u32)cell, 127u) : 0u;
 }
 
 // Fourth pass: each block of points into the order of a Hilbert curve through its own cube, and the boxes around them.
@@ -96,32 +120,37 @@ extern "C" __global__ void __launch_bounds__(BLOCK) arrange(const __grid_constan
     __shared__ float4 points[BLOCK];
     __shared__ u32 keys[BLOCK];
     __shared__ Box boxes[BLOCK / LEAF];
+    __shared__ Box cube;
     const Cloud& cloud = clouds.cloud[clouds.first + blockIdx.y];
     if ((int)blockIdx.x >= cloud.block[cloud.samples]) return;
     Part part = part_of(cloud, blockIdx.x);
     int thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
-    long long slot = (long long)blockIdx.x * BLOCK + thread;
+    int slot = blockIdx.x * BLOCK + thread;
 
     float4 point = make_float4(NOT_A_NUMBER, NOT_A_NUMBER, NOT_A_NUMBER, __uint_as_float(FULL));
-    if (part.start + thread < part.count) point = cloud.points[slot];
+    if (part.start + thread < part.count) point = ((const float4*)cloud.points)[slot];
     points[thread] = point;
-    Box all = box_around_warp(box_of(point.x, point.y, point.z, 0));
-    if (lane == 0) boxes[warp] = all;
     __syncthreads();
-    all = box_around_warp(boxes[lane]);
-    float extent = fmaxf(fmaxf(all.high[0] - all.low[0], all.high[1] - all.low[1]), all.high[2] - all.low[2]);
-    float scale = extent > 0.0f ? 127.0f / extent : 0.0f;
-
+    if (warp == 0) {
+        Box own = cube_of(points, lane);
+        if (lane == 0) cube = own;
+    }
+    __syncthreads();
+    float extent = fmaxf(fmaxf(cube.high[0] - cube.low[0], cube.high[1] - cube.low[1]), cube.high[2] - cube.low[2]);
+    float scale = extent > 0.0f ? 128.0f / extent : 0.0f;
     u32 key = 1u << 21;
     if (point.x == point.x)
-        key = hilbert_cube((u32)((point.x - all.low[0]) * scale) & 127, (u32)((point.y - all.low[1]) * scale) & 127,
-                           (u32)((point.z - all.low[2]) * scale) & 127);
+        key = hilbert_cube(cell_in_cube(point.x - cube.low[0], scale), cell_in_cube(point.y - cube.low[1], scale),
+                           cell_in_cube(point.z - cube.low[2], scale));
     key = block_sort(key << 10 | thread, keys);
     point = points[key & (BLOCK - 1)];
-    cloud.points[slot] = point;
+    float* leaf_points = cloud.points + (long long)(slot / LEAF) * (4 * LEAF) + thread % LEAF;
+    leaf_points[0] = point.x;
+    leaf_points[LEAF] = point.y;
+    leaf_points[2 * LEAF] = point.z;
+    leaf_points[3 * LEAF] = point.w;
 
     Box leaf = box_around(box_of(point.x, point.y, point.z, __float_as_uint(point.w)), LEAF);
-    __syncthreads();
     if (thread % LEAF == 0) {
         boxes[thread / LEAF] = leaf;
         cloud.leaves[slot / LEAF] = leaf;
@@ -130,8 +159,8 @@ extern "C" __global__ void __launch_bounds__(BLOCK) arrange(const __grid_constan
     if (warp >= TILES) return;
     Box tile = box_around_warp(boxes[warp * FAN + lane]);
     if (lane != 0) return;
-    cloud.tiles[blockIdx.x * (long long)TILES + warp] = tile;
+    cloud.tiles[blockIdx.x * TILES + warp] = tile;
     if (tile.row == FULL) return;
-    long long node = first_super(cloud, part.sample) + (part.start / BLOCK * TILES + warp) / FAN;
-    grow_super(cloud.supers + node * 8, tile);
+    int node = first_super(cloud, part.sample) + (part.start / BLOCK * TILES + warp) / FAN;
+    grow_super(cloud.supers + (long long)node * 8, tile);
 }

@@ -1,7 +1,6 @@
 // SPDX-FileCopyrightText: The sceneflow authors
 // SPDX-License-Identifier: Apache-2.0
-// Truncated chamfer on top of the answers of `search`: sums in a fixed order, gradients in integers, so that neither
-// depends on which thread comes first.
+// Truncated chamfer on top of the answers and pulls of `search`. Sums are taken in a fixed order.
 
 struct Chamfer {
     double* sums;            // (blocks of both clouds) sum of the squared distances found in a block
@@ -10,15 +9,12 @@ struct Chamfer {
     u32* found;              // (2, samples)
     float* loss;             // (samples)
     const float* upstream;   // (samples) gradient of the loss
-    long long* pulls[2];     // (N, 3) sum of the pulls of the other cloud on each point, times scale; zero at first
     float* gradient[2];      // (N, 3)
-    double scale[2];         // of the integers in pulls, a power of two
-    double unit[2];          // 1 / scale
     int stride;              // of upstream, in elements
     int unused;
 };
 
-static_assert(sizeof(Chamfer) == 120, "twin of layout.py");
+static_assert(sizeof(Chamfer) == 72, "twin of layout.py");
 
 // Sum over the block, in thread 0, always in the same order.
 __device__ inline double block_total(double value, double* shared) {
@@ -82,24 +78,7 @@ reduce(const __grid_constant__ Clouds clouds, const __grid_constant__ Chamfer ch
     if (thread == 0) chamfer.loss[part.sample] = (float)loss;
 }
 
-// Each point of one cloud pulls on its neighbour in the other. Integers add up to the same in any order.
-extern "C" __global__ void __launch_bounds__(BLOCK)
-pull(const __grid_constant__ Clouds clouds, const __grid_constant__ Chamfer chamfer) {
-    int other = clouds.first + blockIdx.y;
-    const Cloud& cloud = clouds.cloud[1 - other];
-    const float* target = clouds.cloud[other].source;
-    if ((int)blockIdx.x >= cloud.block[cloud.samples]) return;
-    Part part = part_of(cloud, blockIdx.x);
-    int at = part.start + threadIdx.x;
-    if (at >= part.count) return;
-    long long row = cloud.row[part.sample] + at, neighbour = cloud.index[row];
-    if (neighbour < 0) return;
-    for (int axis = 0; axis < 3; axis++) {
-        double gap = (double)target[neighbour * 3 + axis] - (double)cloud.source[row * 3 + axis];
-        atomicAdd((u64*)&chamfer.pulls[other][neighbour * 3 + axis], (u64)__double2ll_rn(gap * chamfer.scale[other]));
-    }
-}
-
+// Of each point: its own gap, and the gaps of the points that chose it.
 extern "C" __global__ void __launch_bounds__(BLOCK)
 gradient(const __grid_constant__ Clouds clouds, const __grid_constant__ Chamfer chamfer) {
     int which = clouds.first + blockIdx.y, samples = clouds.cloud[0].samples;
@@ -111,12 +90,13 @@ gradient(const __grid_constant__ Clouds clouds, const __grid_constant__ Chamfer 
     if (at >= part.count) return;
     long long row = cloud.row[part.sample] + at, neighbour = cloud.index[row];
     double twice = 2.0 * (double)chamfer.upstream[(long long)part.sample * chamfer.stride];
+    double unit = 1.0 / cloud.scale;
     double own = twice / fmax((double)chamfer.found[which * samples + part.sample], 1.0);
     double theirs = twice / fmax((double)chamfer.found[(1 - which) * samples + part.sample], 1.0);
     for (int axis = 0; axis < 3; axis++) {
         double gap = 0.0;
         if (neighbour >= 0) gap = (double)cloud.source[row * 3 + axis] - (double)target[neighbour * 3 + axis];
-        double pulled = (double)chamfer.pulls[which][row * 3 + axis] * chamfer.unit[which];
+        double pulled = (double)cloud.pulls[row * 3 + axis] * unit;
         chamfer.gradient[which][row * 3 + axis] = (float)(own * gap + theirs * pulled);
     }
 }

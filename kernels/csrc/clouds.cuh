@@ -25,17 +25,25 @@ struct Box {            // 32 bytes
     u32 unused;
 };
 
+struct Scene {
+    float middle[3];         // mean of the points
+    float spread[3];         // mean distance from it along each axis
+};
+
 struct Cloud {
     const float* source;     // (N, 3)
-    float4* points;          // (blocks * BLOCK), x y z and the row's bits, in search order
+    float* points;           // (blocks * BLOCK / LEAF, 4, LEAF) in search order: x, y, z and the row's bits of each leaf
     Box* leaves;             // (blocks * BLOCK / LEAF)
     Box* tiles;              // (blocks * TILES), 32 leaves each
     u32* supers;             // (blocks * TILES / 32 + samples, 8), 32 tiles each, as ordered integers; zero at first
     u32* table;              // counts, then first places, of the cells; zero at first
     u32* cursor;             // (samples), places given out so far; zero at first
     uint2* place;            // (N) cell and rank within the cell
+    Scene* scene;            // (samples)
     long long* index;        // (N) answer: row of the other cloud or -1
     float* distance;         // (N) answer: m^2 or infinity
+    long long* pulls;        // (N, 3) sum of the gaps to the queries that chose a point, times scale; or null
+    double scale;            // a power of two
     int row[SAMPLES + 1];    // first point of each sample
     int block[SAMPLES + 1];  // first block of each sample
     int cells[SAMPLES + 1];  // first cell of each sample
@@ -48,7 +56,7 @@ struct Clouds {
     int first;               // blockIdx.y = 0 means this cloud
 };
 
-static_assert(sizeof(Cloud) == 864 && sizeof(Clouds) == 2 * 864 + 8, "twin of layout.py");
+static_assert(sizeof(Cloud) == 888 && sizeof(Clouds) == 2 * 888 + 8, "twin of layout.py");
 
 struct Part {                // where a block lies
     int sample;

@@ -13,7 +13,11 @@
 #define PATIENCE 32     // visits of tiles and leaves that a packet makes together
 #endif
 #define GROUP (32 / LANES)   // queries in a packet, one warp each
+#define EACH (LEAF / LANES)  // points of a leaf that a lane measures
 #define WARPS 8              // packets in a block of the search
+#ifndef RESIDENT
+#define RESIDENT 5           // blocks of the search that a multiprocessor must hold
+#endif
 
 // Squared distance and row in one integer: the smaller one is the nearer neighbour, of equals the lower row.
 __device__ inline u64 rank_of(float squared, u32 row) {
@@ -60,18 +64,44 @@ __device__ inline u64 greatest(u64 value) {
     return (u64)high << 32 | low;
 }
 
-__device__ inline void measure(Packet& packet, const float4* points) {
-    int lane = threadIdx.x % LANES;
+// What this lane measures of a leaf: EACH neighbouring points, one coordinate.
+__device__ inline void load_each(float* values, const float* from) {
+#if EACH % 4 == 0
     #pragma unroll
-    for (int i = 0; i < LEAF / LANES; i++) {
-        float4 point = points[i * LANES + lane];
-        float x = packet.query.x - point.x, y = packet.query.y - point.y, z = packet.query.z - point.z;
-        packet.best = min(packet.best, rank_of((x * x + y * y) + z * z, __float_as_uint(point.w)));
+    for (int i = 0; i < EACH; i += 4) {
+        float4 four = ((const float4*)from)[i / 4];
+        values[i] = four.x; values[i + 1] = four.y; values[i + 2] = four.z; values[i + 3] = four.w;
     }
+#else
     #pragma unroll
-    for (int step = 1; step < LANES; step *= 2)
-        packet.best = min(packet.best, __shfl_xor_sync(FULL, packet.best, step));
-    packet.worst = --packet.patience == 0 ? 0ull : greatest(packet.best);
+    for (int i = 0; i < EACH; i++) values[i] = from[i];
+#endif
+}
+
+// Measure all points of a leaf. Most leaves improve nothing: rows and the bounds of the packet are looked at only if one does.
+__device__ inline void measure(Packet& packet, const float* leaf) {
+    float x[EACH], y[EACH], z[EACH], squared[EACH], least = INFINITE;
+    leaf += threadIdx.x % LANES * EACH;
+    load_each(x, leaf);
+    load_each(y, leaf + LEAF);
+    load_each(z, leaf + 2 * LEAF);
+    #pragma unroll
+    for (int i = 0; i < EACH; i++) {
+        float dx = packet.query.x - x[i], dy = packet.query.y - y[i], dz = packet.query.z - z[i];
+        squared[i] = (dx * dx + dy * dy) + dz * dz;
+        least = fminf(least, squared[i]);
+    }
+    packet.patience--;
+    if (__any_sync(FULL, least <= __uint_as_float((u32)(packet.best >> 32)))) {
+        load_each(x, leaf + 3 * LEAF);
+        #pragma unroll
+        for (int i = 0; i < EACH; i++) packet.best = min(packet.best, rank_of(squared[i], __float_as_uint(x[i])));
+        #pragma unroll
+        for (int step = 1; step < LANES; step *= 2)
+            packet.best = min(packet.best, __shfl_xor_sync(FULL, packet.best, step));
+        packet.worst = greatest(packet.best);
+    }
+    if (packet.patience == 0) packet.worst = 0;
 }
 
 // The lane whose bound is least among those that can still improve the packet, or -1.
@@ -82,7 +112,7 @@ __device__ inline int nearest_lane(u64 bound, u64 worst) {
     return __ffs(__ballot_sync(FULL, high == least)) - 1;
 }
 
-__device__ inline void search_tile(Packet& packet, const Cloud& target, long long tile) {
+__device__ inline void search_tile(Packet& packet, const Cloud& target, int tile) {
     int lane = threadIdx.x % 32;
     u64 near = bound(packet.box, load_box(&target.leaves[tile * FAN + lane]));
     if (--packet.patience == 0) packet.worst = 0;
@@ -92,11 +122,11 @@ __device__ inline void search_tile(Packet& packet, const Cloud& target, long lon
         Box leaf = load_box(&target.leaves[tile * FAN + next]);
         if (!__any_sync(FULL, reach(packet.query, leaf) < packet.best)) continue;
 #endif
-        measure(packet, target.points + (tile * FAN + next) * LEAF);
+        measure(packet, target.points + (long long)(tile * FAN + next) * (4 * LEAF));
     }
 }
 
-__device__ inline void search_super(Packet& packet, const Cloud& target, long long tile, int tiles) {
+__device__ inline void search_super(Packet& packet, const Cloud& target, int tile, int tiles) {
     int lane = threadIdx.x % 32;
     u64 near = lane < tiles ? bound(packet.box, load_box(&target.tiles[tile + lane])) : ~0ull;
     for (int next; (next = nearest_lane(near, packet.worst)) >= 0;) {
@@ -107,11 +137,11 @@ __device__ inline void search_super(Packet& packet, const Cloud& target, long lo
 
 __device__ inline void search_sample(Packet& packet, const Cloud& target, int sample) {
     int lane = threadIdx.x % 32;
-    long long tile = (long long)target.block[sample] * TILES, node = first_super(target, sample);
+    int tile = target.block[sample] * TILES, node = first_super(target, sample);
     int tiles = (target.block[sample + 1] - target.block[sample]) * TILES;
     for (int from = 0; from * FAN < tiles; from += FAN) {
         int own = from + lane;
-        u64 near = own * FAN < tiles ? bound(packet.box, load_super(target.supers + (node + own) * 8)) : ~0ull;
+        u64 near = own * FAN < tiles ? bound(packet.box, load_super(target.supers + (long long)(node + own) * 8)) : ~0ull;
         for (int next; (next = nearest_lane(near, packet.worst)) >= 0;) {
             if (lane == next) near = ~0ull;
             int begin = (from + next) * FAN;
@@ -137,8 +167,17 @@ __device__ inline void search_apart(Packet& packet, const Cloud& target, int sam
     packet.best = best;
 }
 
+// A query pulls on the point that it chose. Integers add up to the same in any order.
+__device__ inline void pull(const Cloud& target, u32 chosen, const float4& query) {
+    const float* point = target.source + (long long)chosen * 3;
+    u64* sum = (u64*)target.pulls + (long long)chosen * 3;
+    atomicAdd(sum, (u64)__double2ll_rn(((double)point[0] - (double)query.x) * target.scale));
+    atomicAdd(sum + 1, (u64)__double2ll_rn(((double)point[1] - (double)query.y) * target.scale));
+    atomicAdd(sum + 2, (u64)__double2ll_rn(((double)point[2] - (double)query.z) * target.scale));
+}
+
 // One warp for GROUP queries that lie next to each other in search order, LANES lanes for each.
-extern "C" __global__ void __launch_bounds__(32 * WARPS) search(const __grid_constant__ Clouds clouds) {
+extern "C" __global__ void __launch_bounds__(32 * WARPS, RESIDENT) search(const __grid_constant__ Clouds clouds) {
     int direction = clouds.first + blockIdx.y;
     const Cloud& queries = clouds.cloud[direction];
     const Cloud& target = clouds.cloud[1 - direction];
@@ -150,8 +189,10 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS) search(const __grid_con
     if (part.start + within >= part.count) return;
 
     Packet packet;
-    packet.query = queries.points[(long long)block * BLOCK + within + threadIdx.x % 32 / LANES];
-    u32 row = __float_as_uint(packet.query.w);
+    int slot = block * BLOCK + within + threadIdx.x % 32 / LANES;
+    const float* own = queries.points + (long long)(slot / LEAF) * (4 * LEAF) + slot % LEAF;
+    packet.query = make_float4(own[0], own[LEAF], own[2 * LEAF], 0.0f);
+    u32 row = __float_as_uint(own[3 * LEAF]);
     bool finite = packet.query.x == packet.query.x;
     packet.best = finite ? rank_of(clouds.limit, FULL) : 0ull;
     packet.worst = greatest(packet.best);
@@ -163,5 +204,6 @@ extern "C" __global__ void __launch_bounds__(32 * WARPS) search(const __grid_con
     if (row == FULL || threadIdx.x % LANES != 0) return;
     bool found = finite && (u32)packet.best != FULL;
     queries.index[row] = found ? (long long)(u32)packet.best : -1ll;
+    if (found && target.pulls) pull(target, (u32)packet.best, packet.query);
     queries.distance[row] = found ? __uint_as_float((u32)(packet.best >> 32)) : INFINITE;
 }

@@ -10,6 +10,19 @@ __device__ inline float warp_sum(float value) {
     return value;
 }
 
+// Sums over a block of DRAWN threads, the same in every thread.
+__device__ inline float4 block_sum(float4 value, float4* shared) {
+    value = make_float4(warp_sum(value.x), warp_sum(value.y), warp_sum(value.z), warp_sum(value.w));
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = value;
+    __syncthreads();
+    float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
+    for (int i = 0; i < DRAWN / 32; i++) {
+        sum.x += shared[i].x; sum.y += shared[i].y; sum.z += shared[i].z; sum.w += shared[i].w;
+    }
+    return sum;
+}
+
 __device__ inline float4 load_point(const float* source, long long row) {
     float x = source[row * 3], y = source[row * 3 + 1], z = source[row * 3 + 2];
     bool finite = (x - x) + (y - y) + (z - z) == 0.0f;
@@ -56,51 +69,34 @@ __device__ inline u32 cell_along(float offset, float scale, int bits) {
     return cell > 0.0f ? min((u32)cell, (1u << bits) - 1) : 0u;
 }
 
-struct Scene {
-    float4 middle, spread;   // mean, and mean distance from it along each axis
-};
-
-__device__ inline float4 draw(const float* source, int first, int count, int pick) {
-    int taken = min(count, DRAWN);
-    if (pick >= taken) return make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    return load_point(source, first + (long long)pick * count / taken);
-}
-
-// One warp looks at DRAWN points or fewer, evenly spread over the rows of a sample; twice, rather than hold them.
-__device__ inline Scene scene_of(const float* source, int first, int count) {
-    int lane = threadIdx.x % 32;
-    float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f), spread = sum;
-    for (int pick = lane; pick < DRAWN; pick += 32) {
-        float4 point = draw(source, first, count, pick);
-        sum.x += point.x; sum.y += point.y; sum.z += point.z; sum.w += point.w;
-    }
-    float many = fmaxf(warp_sum(sum.w), 1.0f);
-    float4 middle = make_float4(warp_sum(sum.x) / many, warp_sum(sum.y) / many, warp_sum(sum.z) / many, 0.0f);
-    for (int pick = lane; pick < DRAWN; pick += 32) {
-        float4 point = draw(source, first, count, pick);
-        spread.x += point.w * fabsf(point.x - middle.x);
-        spread.y += point.w * fabsf(point.y - middle.y);
-        spread.z += point.w * fabsf(point.z - middle.z);
-    }
-    spread = make_float4(warp_sum(spread.x) / many, warp_sum(spread.y) / many, warp_sum(spread.z) / many, 0.0f);
-    Scene scene = {middle, spread};
-    return scene;
+// Before all: where a sample lies and how far it spreads, from at most DRAWN of its points.
+extern "C" __global__ void __launch_bounds__(DRAWN) survey(const __grid_constant__ Clouds clouds) {
+    __shared__ float4 shared[DRAWN / 32];
+    const Cloud& cloud = clouds.cloud[clouds.first + blockIdx.y];
+    int sample = blockIdx.x;
+    if (sample >= cloud.samples) return;
+    int first = cloud.row[sample], count = cloud.row[sample + 1] - first, taken = min(count, DRAWN);
+    float4 point = make_float4(0.0f, 0.0f, 0.0f, 0.0f), apart = point;
+    if ((int)threadIdx.x < taken) point = load_point(cloud.source, first + (long long)threadIdx.x * count / taken);
+    float4 sum = block_sum(point, shared);
+    float many = fmaxf(sum.w, 1.0f);
+    float4 middle = make_float4(sum.x / many, sum.y / many, sum.z / many, 0.0f);
+    if (point.w != 0.0f)
+        apart = make_float4(fabsf(point.x - middle.x), fabsf(point.y - middle.y), fabsf(point.z - middle.z), 0.0f);
+    sum = block_sum(apart, shared);
+    if (threadIdx.x != 0) return;
+    Scene scene = {{middle.x, middle.y, middle.z}, {sum.x / many, sum.y / many, sum.z / many}};
+    cloud.scene[sample] = scene;
 }
 
 // First pass: the cell of each point and its rank there.
 extern "C" __global__ void __launch_bounds__(BLOCK, 2) count(const __grid_constant__ Clouds clouds) {
-    __shared__ Scene scene;
     const Cloud& cloud = clouds.cloud[clouds.first + blockIdx.y];
     if ((int)blockIdx.x >= cloud.block[cloud.samples]) return;
     Part part = part_of(cloud, blockIdx.x);
     int first = cloud.row[part.sample];
-    if (threadIdx.x < 32) {
-        Scene own = scene_of(cloud.source, first, part.count);
-        if (threadIdx.x == 0) scene = own;
-    }
-    __syncthreads();
-    float4 middle = scene.middle, spread = scene.spread;
-    float scale = fmaxf(fmaxf(fmaxf(spread.x, spread.y), spread.z), 1e-30f);
+    Scene scene = cloud.scene[part.sample];
+    float scale = fmaxf(fmaxf(fmaxf(scene.spread[0], scene.spread[1]), scene.spread[2]), 1e-30f);
 
     int at = part.start + threadIdx.x;
     u32 active = __ballot_sync(FULL, at < part.count);
@@ -110,10 +106,10 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 2) count(const __grid_consta
     u32 size = cloud.cells[part.sample + 1] - begin;
     int bits = (31 - __clz(size)) / 2;
     // The two axes along which the cloud is widest.
-    bool drop_x = spread.x < spread.y && spread.x < spread.z;
-    bool drop_y = !drop_x && spread.y < spread.z;
-    float u = drop_x ? point.z - middle.z : point.x - middle.x;
-    float v = drop_y ? point.z - middle.z : point.y - middle.y;
+    int drop = scene.spread[0] < scene.spread[1] && scene.spread[0] < scene.spread[2] ? 0
+             : scene.spread[1] < scene.spread[2] ? 1 : 2;
+    float u = drop == 0 ? point.z - scene.middle[2] : point.x - scene.middle[0];
+    float v = drop == 1 ? point.z - scene.middle[2] : point.y - scene.middle[1];
     u32 cell = hilbert_plane(cell_along(u, scale, bits), cell_along(v, scale, bits), bits) & (size - 1);
     if (point.w == 0.0f) cell = size - 1;
 
@@ -170,5 +166,5 @@ extern "C" __global__ void __launch_bounds__(BLOCK) scatter(const __grid_constan
     if (point.w == 0.0f) point = make_float4(NOT_A_NUMBER, NOT_A_NUMBER, NOT_A_NUMBER, 0.0f);
     point.w = __uint_as_float((u32)row);
     long long slot = (long long)cloud.block[part.sample] * BLOCK + cloud.table[place.x] + place.y;
-    cloud.points[slot] = point;
+    ((float4*)cloud.points)[slot] = point;  // put into leaves by arrange
 }

@@ -13,7 +13,7 @@ import torch
 from kernels.cuda.build import cache_folder, machine_code
 from kernels.cuda.layout import SHAPE, Shape
 
-KERNELS = ("count", "scan", "scatter", "arrange", "search", "reduce", "pull", "gradient")
+KERNELS = ("survey", "count", "scan", "scatter", "arrange", "search", "reduce", "gradient")
 
 _lock = threading.Lock()
 _failures: dict[tuple[str, Shape], str] = {}

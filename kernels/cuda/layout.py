@@ -10,13 +10,14 @@ BLOCK = 1024  # points in a block, one thread each
 FAN = 32  # children of a node of the tree
 SAMPLES = 64  # most samples in one launch
 CHUNK = 4096  # cells in a block of the scan
+DRAWN = 256  # points that tell where a sample lies, one thread each
 WARPS = 8  # packets of queries in a block of the search
 LEAST_BITS, MOST_BITS = 12, 20  # of the table of cells
-POINTERS = 10  # at the head of a Cloud
-HEAD = struct.Struct(f"<{POINTERS}Q")  # a Cloud is this
+POINTERS = 12  # at the head of a Cloud
+HEAD = struct.Struct(f"<{POINTERS}Qd")  # a Cloud is this
 TABLE = struct.Struct(f"<{3 * (SAMPLES + 1)}ii")  # and this
 TAIL = struct.Struct("<fi")  # the end of Clouds
-CHAMFER = struct.Struct("<10Q4dii")
+CHAMFER = struct.Struct("<8Qii")
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class Shape:
     lanes: int = 4  # lanes that share a query
     patience: int = 32  # visits that a packet of queries makes together
     check: int = 0
+    resident: int = 5
 
 
 SHAPE = Shape()
@@ -42,7 +44,7 @@ class Layout:
     blocks: int
     cells: int
     table: bytes  # row, block, cells and samples of a Cloud
-    kept: tuple[int, int, int]  # bytes of points, leaves and tiles
+    kept: tuple[int, ...]  # bytes of points, leaves, tiles, scenes and places
     zeroed: tuple[int, int, int, int]  # bytes of supers, table, cursor and tickets
 
 
@@ -63,7 +65,7 @@ def _layout(rows: tuple[int, ...], shape: Shape) -> Layout:
     table = TABLE.pack(*rows, *padding, *blocks, *padding, *cells, *padding, samples)
     points = blocks[-1] * BLOCK
     tiles = points // (shape.leaf * FAN)
-    kept = points * 16, points // shape.leaf * 32, tiles * 32
+    kept = points * 16, points // shape.leaf * 32, tiles * 32, samples * 32, 8 * (rows[-1] - rows[0])
     zeroed = (tiles // FAN + samples) * 32, cells[-1] * 4, samples * 4, samples * 4
     return Layout(rows[0], rows[-1] - rows[0], samples, blocks[-1], cells[-1], table, kept, zeroed)
 

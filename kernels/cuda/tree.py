@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from kernels.cuda.driver import Launcher
-from kernels.cuda.layout import BLOCK, CHUNK, FAN, HEAD, SHAPE, TAIL, WARPS, Layout, layouts
+from kernels.cuda.layout import BLOCK, CHUNK, DRAWN, FAN, HEAD, SHAPE, TAIL, WARPS, Layout, layouts
 
 GREATEST = float(torch.finfo(torch.float32).max)
 
@@ -18,39 +18,38 @@ class Tree(NamedTuple):
     """A part of a cloud as the kernels see it."""
 
     layout: Layout
-    addresses: tuple[int, ...]  # of source, points, leaves, tiles, supers, table, cursor, place
+    addresses: tuple[int, ...]  # of source, points, leaves, tiles, supers, table, cursor, place, scenes
     tickets: int  # address of one zero for each sample
     memory: tuple[Tensor, ...]  # what must live as long
 
-    def struct(self, index: int = 0, distance: int = 0) -> bytes:
+    def struct(self, index: int = 0, distance: int = 0, pulls: int = 0, scale: float = 0.0) -> bytes:
         """The Cloud struct, with the addresses of its answers."""
-        return HEAD.pack(*self.addresses, index, distance) + self.layout.table
+        return HEAD.pack(*self.addresses, index, distance, pulls, scale) + self.layout.table
 
 
-def allocate(clouds: Sequence[tuple[Tensor, Layout]]) -> list[Tree]:
-    """Memory for one or two trees, the counters in it zero."""
+def allocate(clouds: Sequence[tuple[Tensor, Layout]], more_zeros: int = 0) -> tuple[list[Tree], int]:
+    """Memory for one or two trees, the counters in it zero; and the address of that many more zero bytes."""
     device = clouds[0][0].device
-    kept = sum(sum(layout.kept) for _, layout in clouds)
-    zeroed = sum(sum(layout.zeroed) + 31 & ~31 for _, layout in clouds)
-    rows = sum(layout.rows for _, layout in clouds)
+    kept = sum(sum(layout.kept) + 31 & ~31 for _, layout in clouds)
+    zeroed = sum(sum(layout.zeroed) + 31 & ~31 for _, layout in clouds) + more_zeros
     keep = torch.empty(kept // 4, dtype=torch.int32, device=device)
     zeros = torch.zeros(zeroed // 4, dtype=torch.int32, device=device)
-    place = torch.empty(2 * rows, dtype=torch.int32, device=device)
-    at, zero_at, place_at = keep.data_ptr(), zeros.data_ptr(), place.data_ptr()
+    at, zero_at = keep.data_ptr(), zeros.data_ptr()
     trees = []
     for source, layout in clouds:
-        points, leaves, tiles = layout.kept
-        supers, table, cursor, tickets = layout.zeroed
+        points, leaves, tiles, scenes, _ = layout.kept
+        supers, table, cursor, _ = layout.zeroed
         leaves_at, table_at = at + points, zero_at + supers
+        tiles_at = leaves_at + leaves
+        places_at = tiles_at + tiles + scenes - 8 * layout.first_row  # rows count from the start of the whole cloud
         addresses = (
-            *(source.data_ptr(), at, leaves_at, leaves_at + leaves, zero_at, table_at, table_at + table),
-            place_at - 8 * layout.first_row,  # rows count from the start of the whole cloud
+            *(source.data_ptr(), at, leaves_at, tiles_at, zero_at, table_at, table_at + table),
+            *(places_at, tiles_at + tiles),
         )
-        trees.append(Tree(layout, addresses, table_at + table + cursor, (source, keep, zeros, place)))
-        at += points + leaves + tiles
-        zero_at += supers + table + cursor + tickets + 31 & ~31
-        place_at += 8 * layout.rows
-    return trees
+        trees.append(Tree(layout, addresses, table_at + table + cursor, (source, keep, zeros)))
+        at += sum(layout.kept) + 31 & ~31
+        zero_at += sum(layout.zeroed) + 31 & ~31
+    return trees, zero_at
 
 
 def pack(first: bytes, second: bytes, limit: float) -> bytes:
@@ -62,6 +61,7 @@ def build(launch: Launcher, clouds: bytes, layouts: Sequence[Layout]) -> None:
     """Order the points of the first cloud, or of both, and put boxes around them."""
     blocks = max(layout.blocks for layout in layouts)
     chunks = max(layout.cells for layout in layouts) // CHUNK
+    launch("survey", max(layout.samples for layout in layouts) if blocks else 0, len(layouts), DRAWN, clouds)
     launch("count", blocks, len(layouts), BLOCK, clouds)
     launch("scan", chunks, len(layouts), BLOCK, clouds)
     launch("scatter", blocks, len(layouts), BLOCK, clouds)
@@ -109,7 +109,7 @@ class BoxSearch:
         with torch.cuda.device(self.device):
             launch = Launcher(self.device)
             for layout in layouts(tuple(offsets), SHAPE):
-                tree = allocate([(target, layout)])[0]
+                tree = allocate([(target, layout)])[0][0]
                 struct = tree.struct()
                 build(launch, pack(struct, struct, 0.0), [layout])
                 self.trees.append(tree)
@@ -120,7 +120,7 @@ class BoxSearch:
             launch = Launcher(self.device)
             answers = Answers([query.shape[0]], self.device)
             for layout, target in zip(layouts(tuple(offsets), SHAPE), self.trees, strict=True):
-                tree = allocate([(query, layout)])[0]
+                tree = allocate([(query, layout)])[0][0]
                 clouds = pack(tree.struct(*answers.addresses(0)), target.struct(), squared_limit(cap))
                 build(launch, clouds, [layout])
                 search(launch, clouds, [layout])
@@ -135,7 +135,7 @@ def search_pair(
         launch = Launcher(a.device)
         answers = Answers([a.shape[0], b.shape[0]] if both else [a.shape[0]], a.device)
         for pair in zip(layouts(tuple(a_offsets), SHAPE), layouts(tuple(b_offsets), SHAPE), strict=True):
-            first, second = allocate([(a, pair[0]), (b, pair[1])])
+            (first, second), _ = allocate([(a, pair[0]), (b, pair[1])])
             ends = answers.addresses(1) if both else ()
             clouds = pack(first.struct(*answers.addresses(0)), second.struct(*ends), squared_limit(cap))
             build(launch, clouds, pair)

@@ -54,10 +54,13 @@ def chamfer_rows(device: str, a: Tensor, b: Tensor) -> Rows:
         cloud = given.a.requires_grad_()
         both = given.b.clone().requires_grad_()
         search = Search(given.b, given.b_offsets)
+        ones = torch.ones(len(given.a_offsets) - 1, device="cuda")
 
-        def step(b: Tensor, ready: Search | None = None, given: Scene = given, cloud: Tensor = cloud) -> None:
+        def step(
+            b: Tensor, ready: Search | None = None, given: Scene = given, cloud: Tensor = cloud, ones: Tensor = ones
+        ) -> None:
             loss = truncated_chamfer(cloud, b, given.a_offsets, given.b_offsets, 2.0, ready)
-            torch.autograd.grad(loss.sum(), [x for x in (cloud, b) if x.requires_grad])
+            torch.autograd.grad(loss, [x for x in (cloud, b) if x.requires_grad], ones)
 
         def prepared(given: Scene = given, search: Search = search, cloud: Tensor = cloud) -> object:
             return search.nearest(cloud, given.a_offsets, 2.0)
@@ -128,14 +131,22 @@ def first_call_rows(device: str) -> Rows:
 def main() -> None:
     a, b = real_pair()
     device = torch.cuda.get_device_name()
-    rows = search_rows(device, a, b) + chamfer_rows(device, a, b)
-    rows += rival_rows(device, a, b) + first_call_rows(device) + cpu_rows(a, b)
-    for found in rows:
-        print(f"{found['case']:45} {found['value']:10} {found['unit']}  +- {found['spread']}  {found['device']}")
-    if len(sys.argv) > 1:
-        file = Path(sys.argv[1])
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(rows, indent=1) + "\n")
+    groups = (
+        lambda: search_rows(device, a, b),
+        lambda: chamfer_rows(device, a, b),
+        lambda: first_call_rows(device),
+        lambda: rival_rows(device, a, b),
+        lambda: cpu_rows(a, b),
+    )
+    rows: Rows = []
+    for group in groups:
+        for found in group():
+            rows.append(found)
+            print(f"{found['case']:45} {found['value']:10} {found['unit']}  +- {found['spread']}  {found['device']}")
+        if len(sys.argv) > 1:
+            file = Path(sys.argv[1])
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

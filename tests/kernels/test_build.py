@@ -87,7 +87,7 @@ def test_layout_of_a_batch():
     assert arrays[width : width + 4] == (0, 2, 2, 11)
     assert arrays[2 * width : 2 * width + 4] == (0, 4096, 4096, 4096 + 16384)
     assert arrays[-1] == 3
-    assert found.kept == (11 * 1024 * 16, 11 * 64 * 32, 22 * 32)
+    assert found.kept == (11 * 1024 * 16, 11 * 64 * 32, 22 * 32, 3 * 32, 8 * 10025)
     assert found.zeroed == (3 * 32, 20480 * 4, 12, 12)
 
 
