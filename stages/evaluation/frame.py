@@ -148,7 +148,6 @@ def frame_truth(
     rigid = displacement(xyz, ego1_SE3_ego0)
     moved = xyz + rigid  # (N, 3) ego frame 1
     reach = box_distance(moved)
-    solid = valid & ~ground_v1
     in_crop = (reach < V2_CROP_XY) & (np.abs(moved[:, 2]) < V2_CROP_Z)
     return FrameTruth(
         points=xyz,
@@ -158,7 +157,7 @@ def frame_truth(
         scored_v1=valid & (v1_mask(xyz, ground_v1) if official_mask is None else official_mask),
         scored_v2=valid & ~ground_v2 & in_crop,
         near_v2=reach < V2_NEAR,
-        scored_range=solid,
+        scored_range=valid & ~ground_v1,
         sensor_points=xyz if ego_SE3_sensor is None else xyz + displacement(xyz, inverse_SE3(ego_SE3_sensor)),
     )
 
