@@ -115,17 +115,15 @@ __device__ inline u32 cell_in_cube(float offset, float scale) {
     return cell > 0.0f ? min((u32)cell, 127u) : 0u;
 }
 
-// Fourth pass: each block of points into the order of a Hilbert curve through its own cube, and the boxes around them.
-extern "C" __global__ void __launch_bounds__(BLOCK) arrange(const __grid_constant__ Clouds clouds) {
+// Sixth: each block of points into the order of a Hilbert curve through its own cube, and the boxes around them.
+__device__ inline void arrange(const Cloud& cloud, int block) {
     __shared__ float4 points[BLOCK];
     __shared__ u32 keys[BLOCK];
     __shared__ Box boxes[BLOCK / LEAF];
     __shared__ Box cube;
-    const Cloud& cloud = clouds.cloud[clouds.first + blockIdx.y];
-    if ((int)blockIdx.x >= cloud.block[cloud.samples]) return;
-    Part part = part_of(cloud, blockIdx.x);
+    Part part = part_of(cloud, block);
     int thread = threadIdx.x, warp = thread / 32, lane = thread % 32;
-    int slot = blockIdx.x * BLOCK + thread;
+    int slot = block * BLOCK + thread;
 
     float4 point = make_float4(NOT_A_NUMBER, NOT_A_NUMBER, NOT_A_NUMBER, __uint_as_float(FULL));
     if (part.start + thread < part.count) point = ((const float4*)cloud.points)[slot];
@@ -159,8 +157,49 @@ extern "C" __global__ void __launch_bounds__(BLOCK) arrange(const __grid_constan
     if (warp >= TILES) return;
     Box tile = box_around_warp(boxes[warp * FAN + lane]);
     if (lane != 0) return;
-    cloud.tiles[blockIdx.x * TILES + warp] = tile;
+    cloud.tiles[block * TILES + warp] = tile;
     if (tile.row == FULL) return;
     int node = first_super(cloud, part.sample) + (part.start / BLOCK * TILES + warp) / FAN;
     grow_super(cloud.supers + (long long)node * 8, tile);
+}
+
+// No block goes on before all have arrived; they must all be resident (cooperative launch).
+__device__ inline void wait_for_all(u32* arrived, u32 goal) {
+    __threadfence();
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        atomicAdd(arrived, 1u);
+        while (*(volatile u32*)arrived < goal) {}
+        __threadfence();
+    }
+    __syncthreads();
+}
+
+__device__ inline int items_of(const Cloud& cloud, int phase) {
+    if (phase == 0) return cloud.samples;
+    if (phase == 2 || phase == 3) return cloud.cells[cloud.samples] / CHUNK;
+    return cloud.block[cloud.samples];
+}
+
+// All six, one after the other, over the clouds to build.
+extern "C" __global__ void __launch_bounds__(BLOCK, 2) build(const __grid_constant__ Clouds clouds) {
+    for (int phase = 0; phase < 6; phase++) {
+        if (clouds.phase >= 0 && clouds.phase != phase) continue;
+        if (clouds.phase < 0 && phase > 0) wait_for_all(clouds.barrier, phase * gridDim.x);
+        for (int which = clouds.first; which < clouds.first + clouds.several; which++) {
+            const Cloud& cloud = clouds.cloud[which];
+            // The second cloud begins where the first one ended, so that all blocks have work.
+            int skip = which > clouds.first ? items_of(clouds.cloud[clouds.first], phase) % gridDim.x : 0;
+            int items = items_of(cloud, phase);
+            for (int item = (blockIdx.x + gridDim.x - skip) % gridDim.x; item < items; item += gridDim.x) {
+                if (phase == 0) survey(cloud, item);
+                else if (phase == 1) count(cloud, item);
+                else if (phase == 2) total(cloud, item);
+                else if (phase == 3) scan(cloud, item);
+                else if (phase == 4) scatter(cloud, item);
+                else arrange(cloud, item);
+                __syncthreads();
+            }
+        }
+    }
 }

@@ -37,7 +37,7 @@ struct Cloud {
     Box* tiles;              // (blocks * TILES), 32 leaves each
     u32* supers;             // (blocks * TILES / 32 + samples, 8), 32 tiles each, as ordered integers; zero at first
     u32* table;              // counts, then first places, of the cells; zero at first
-    u32* cursor;             // (samples), places given out so far; zero at first
+    u32* totals;             // (cells / CHUNK) points in each chunk of the table
     uint2* place;            // (N) cell and rank within the cell
     Scene* scene;            // (samples)
     long long* index;        // (N) answer: row of the other cloud or -1
@@ -53,10 +53,13 @@ struct Cloud {
 struct Clouds {
     Cloud cloud[2];
     float limit;             // greatest squared distance that counts
-    int first;               // blockIdx.y = 0 means this cloud
+    int first;               // the cloud to begin with
+    u32* barrier;            // blocks that have arrived; zero at first
+    int several;             // how many clouds to build
+    int phase;               // of the build: -1 for all of them, one after the other
 };
 
-static_assert(sizeof(Cloud) == 888 && sizeof(Clouds) == 2 * 888 + 8, "twin of layout.py");
+static_assert(sizeof(Cloud) == 888 && sizeof(Clouds) == 2 * 888 + 24, "twin of layout.py");
 
 struct Part {                // where a block lies
     int sample;

@@ -6,15 +6,17 @@
 #ifndef LANES
 #define LANES 4         // lanes that share a query
 #endif
-#ifndef CHECK
-#define CHECK 0         // whether a leaf is measured only if its box can improve a query, not just the packet
-#endif
 #ifndef PATIENCE
 #define PATIENCE 32     // visits of tiles and leaves that a packet makes together
 #endif
+#ifndef LEAVES
+#define LEAVES 1        // leaves measured at once
+#endif
 #define GROUP (32 / LANES)   // queries in a packet, one warp each
 #define EACH (LEAF / LANES)  // points of a leaf that a lane measures
-#define WARPS 8              // packets in a block of the search
+#ifndef WARPS
+#define WARPS 8         // packets in a block of the search
+#endif
 #ifndef RESIDENT
 #define RESIDENT 5           // blocks of the search that a multiprocessor must hold
 #endif
@@ -29,14 +31,6 @@ __device__ inline u64 bound(const Box& packet, const Box& box) {
     float x = fmaxf(fmaxf(box.low[0] - packet.high[0], packet.low[0] - box.high[0]), 0.0f);
     float y = fmaxf(fmaxf(box.low[1] - packet.high[1], packet.low[1] - box.high[1]), 0.0f);
     float z = fmaxf(fmaxf(box.low[2] - packet.high[2], packet.low[2] - box.high[2]), 0.0f);
-    return rank_of((x * x + y * y) + z * z, box.row);
-}
-
-// The same for one query.
-__device__ inline u64 reach(const float4& query, const Box& box) {
-    float x = fmaxf(fmaxf(box.low[0] - query.x, query.x - box.high[0]), 0.0f);
-    float y = fmaxf(fmaxf(box.low[1] - query.y, query.y - box.high[1]), 0.0f);
-    float z = fmaxf(fmaxf(box.low[2] - query.z, query.z - box.high[2]), 0.0f);
     return rank_of((x * x + y * y) + z * z, box.row);
 }
 
@@ -78,24 +72,34 @@ __device__ inline void load_each(float* values, const float* from) {
 #endif
 }
 
-// Measure all points of a leaf. Most leaves improve nothing: rows and the bounds of the packet are looked at only if one does.
-__device__ inline void measure(Packet& packet, const float* leaf) {
-    float x[EACH], y[EACH], z[EACH], squared[EACH], least = INFINITE;
-    leaf += threadIdx.x % LANES * EACH;
-    load_each(x, leaf);
-    load_each(y, leaf + LEAF);
-    load_each(z, leaf + 2 * LEAF);
+// Measure all points of two leaves. Most leaves improve nothing: rows and the bounds of the packet are only looked at if
+// one does.
+__device__ inline void measure(Packet& packet, const float* one, const float* two) {
+    float x[LEAVES * EACH], y[LEAVES * EACH], z[LEAVES * EACH], squared[LEAVES * EACH], least = INFINITE;
+    one += threadIdx.x % LANES * EACH;
+    two += threadIdx.x % LANES * EACH;
+    load_each(x, one);
+    load_each(y, one + LEAF);
+    load_each(z, one + 2 * LEAF);
+#if LEAVES == 2
+    load_each(x + EACH, two);
+    load_each(y + EACH, two + LEAF);
+    load_each(z + EACH, two + 2 * LEAF);
+#endif
     #pragma unroll
-    for (int i = 0; i < EACH; i++) {
+    for (int i = 0; i < LEAVES * EACH; i++) {
         float dx = packet.query.x - x[i], dy = packet.query.y - y[i], dz = packet.query.z - z[i];
         squared[i] = (dx * dx + dy * dy) + dz * dz;
         least = fminf(least, squared[i]);
     }
     packet.patience--;
     if (__any_sync(FULL, least <= __uint_as_float((u32)(packet.best >> 32)))) {
-        load_each(x, leaf + 3 * LEAF);
+        load_each(x, one + 3 * LEAF);
+#if LEAVES == 2
+        load_each(x + EACH, two + 3 * LEAF);
+#endif
         #pragma unroll
-        for (int i = 0; i < EACH; i++) packet.best = min(packet.best, rank_of(squared[i], __float_as_uint(x[i])));
+        for (int i = 0; i < LEAVES * EACH; i++) packet.best = min(packet.best, rank_of(squared[i], __float_as_uint(x[i])));
         #pragma unroll
         for (int step = 1; step < LANES; step *= 2)
             packet.best = min(packet.best, __shfl_xor_sync(FULL, packet.best, step));
@@ -118,11 +122,14 @@ __device__ inline void search_tile(Packet& packet, const Cloud& target, int tile
     if (--packet.patience == 0) packet.worst = 0;
     for (int next; (next = nearest_lane(near, packet.worst)) >= 0;) {
         if (lane == next) near = ~0ull;
-#if CHECK
-        Box leaf = load_box(&target.leaves[tile * FAN + next]);
-        if (!__any_sync(FULL, reach(packet.query, leaf) < packet.best)) continue;
+        int second = next;
+#if LEAVES == 2
+        second = nearest_lane(near, packet.worst);
+        if (second < 0) second = next;
+        if (lane == second) near = ~0ull;
 #endif
-        measure(packet, target.points + (long long)(tile * FAN + next) * (4 * LEAF));
+        const float* leaves = target.points + (long long)tile * (FAN * 4 * LEAF);
+        measure(packet, leaves + next * (4 * LEAF), leaves + second * (4 * LEAF));
     }
 }
 

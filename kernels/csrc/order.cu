@@ -1,6 +1,6 @@
 // SPDX-FileCopyrightText: The sceneflow authors
 // SPDX-License-Identifier: Apache-2.0
-// Points into cells that follow a Hilbert curve through the two widest axes: count, scan, scatter.
+// Points into cells that follow a Hilbert curve through the two widest axes: survey, count, total, scan, scatter.
 
 #define CHUNK 4096           // cells in a block of the scan
 #define DRAWN 256            // points that tell the middle and the width of a cloud
@@ -10,17 +10,14 @@ __device__ inline float warp_sum(float value) {
     return value;
 }
 
-// Sums over a block of DRAWN threads, the same in every thread.
+// Sums over a block, the same in every thread.
 __device__ inline float4 block_sum(float4 value, float4* shared) {
     value = make_float4(warp_sum(value.x), warp_sum(value.y), warp_sum(value.z), warp_sum(value.w));
     __syncthreads();
     if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = value;
     __syncthreads();
-    float4 sum = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
-    for (int i = 0; i < DRAWN / 32; i++) {
-        sum.x += shared[i].x; sum.y += shared[i].y; sum.z += shared[i].z; sum.w += shared[i].w;
-    }
-    return sum;
+    value = shared[threadIdx.x % 32];
+    return make_float4(warp_sum(value.x), warp_sum(value.y), warp_sum(value.z), warp_sum(value.w));
 }
 
 __device__ inline float4 load_point(const float* source, long long row) {
@@ -43,6 +40,13 @@ __device__ inline u32 hilbert_plane(u32 x, u32 y, int bits) {
     return along;
 }
 
+// Seven bits, two zeros after each.
+__device__ inline u32 spread_bits(u32 bits) {
+    bits = (bits | bits << 8) & 0x0000f00fu;
+    bits = (bits | bits << 4) & 0x000c30c3u;
+    return (bits | bits << 2) & 0x00249249u;
+}
+
 // The same through a cube of 128 cells a side (Skilling 2004), 21 bits.
 __device__ inline u32 hilbert_cube(u32 x, u32 y, u32 z) {
     for (u32 side = 64; side > 1; side /= 2) {
@@ -56,10 +60,7 @@ __device__ inline u32 hilbert_cube(u32 x, u32 y, u32 z) {
     u32 flip = 0;
     for (u32 side = 64; side > 1; side /= 2) if (z & side) flip ^= side - 1;
     x ^= flip; y ^= flip; z ^= flip;
-    u32 along = 0;
-    for (int bit = 6; bit >= 0; bit--)
-        along = (along << 3) | ((x >> bit & 1) << 2) | ((y >> bit & 1) << 1) | (z >> bit & 1);
-    return along;
+    return spread_bits(x) << 2 | spread_bits(y) << 1 | spread_bits(z);
 }
 
 // Cells grow with the distance from the middle of the cloud and reach to infinity: no border, nothing outside.
@@ -69,12 +70,9 @@ __device__ inline u32 cell_along(float offset, float scale, int bits) {
     return cell > 0.0f ? min((u32)cell, (1u << bits) - 1) : 0u;
 }
 
-// Before all: where a sample lies and how far it spreads, from at most DRAWN of its points.
-extern "C" __global__ void __launch_bounds__(DRAWN) survey(const __grid_constant__ Clouds clouds) {
-    __shared__ float4 shared[DRAWN / 32];
-    const Cloud& cloud = clouds.cloud[clouds.first + blockIdx.y];
-    int sample = blockIdx.x;
-    if (sample >= cloud.samples) return;
+// First: where a sample lies and how far it spreads, from at most DRAWN of its points.
+__device__ inline void survey(const Cloud& cloud, int sample) {
+    __shared__ float4 shared[BLOCK / 32];
     int first = cloud.row[sample], count = cloud.row[sample + 1] - first, taken = min(count, DRAWN);
     float4 point = make_float4(0.0f, 0.0f, 0.0f, 0.0f), apart = point;
     if ((int)threadIdx.x < taken) point = load_point(cloud.source, first + (long long)threadIdx.x * count / taken);
@@ -89,11 +87,9 @@ extern "C" __global__ void __launch_bounds__(DRAWN) survey(const __grid_constant
     cloud.scene[sample] = scene;
 }
 
-// First pass: the cell of each point and its rank there.
-extern "C" __global__ void __launch_bounds__(BLOCK, 2) count(const __grid_constant__ Clouds clouds) {
-    const Cloud& cloud = clouds.cloud[clouds.first + blockIdx.y];
-    if ((int)blockIdx.x >= cloud.block[cloud.samples]) return;
-    Part part = part_of(cloud, blockIdx.x);
+// Second: the cell of each point and its rank there.
+__device__ inline void count(const Cloud& cloud, int block) {
+    Part part = part_of(cloud, block);
     int first = cloud.row[part.sample];
     Scene scene = cloud.scene[part.sample];
     float scale = fmaxf(fmaxf(fmaxf(scene.spread[0], scene.spread[1]), scene.spread[2]), 1e-30f);
@@ -121,16 +117,39 @@ extern "C" __global__ void __launch_bounds__(BLOCK, 2) count(const __grid_consta
     cloud.place[first + at] = make_uint2(begin + cell, rank);
 }
 
-// Second pass: counts become first places. Chunks of the table take their stretch in whatever order they come.
-extern "C" __global__ void __launch_bounds__(BLOCK) scan(const __grid_constant__ Clouds clouds) {
+__device__ inline u32 block_count(u32 value, u32* shared) {
+    for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(FULL, value, step);
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = value;
+    __syncthreads();
+    value = shared[threadIdx.x % 32];
+    for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(FULL, value, step);
+    return value;
+}
+
+// Third: how many points each chunk of the table holds.
+__device__ inline void total(const Cloud& cloud, int chunk) {
+    __shared__ u32 shared[32];
+    uint4 count = ((const uint4*)(cloud.table + chunk * CHUNK))[threadIdx.x];
+    u32 sum = block_count(count.x + count.y + count.z + count.w, shared);
+    if (threadIdx.x == 0) cloud.totals[chunk] = sum;
+}
+
+__device__ inline u32 sum_before(const u32* sums, int warp) {
+    u32 value = (int)(threadIdx.x % 32) < warp ? sums[threadIdx.x % 32] : 0u;
+    for (int step = 16; step > 0; step /= 2) value += __shfl_xor_sync(FULL, value, step);
+    return value;
+}
+
+// Fourth: counts become first places, in the order of the curve. A sample has at most 256 chunks.
+__device__ inline void scan(const Cloud& cloud, int chunk) {
+    __shared__ u32 shared[32];
     __shared__ u32 sums[32];
-    __shared__ u32 base;
-    const Cloud& cloud = clouds.cloud[clouds.first + blockIdx.y];
-    int start = blockIdx.x * CHUNK;
-    if (start >= cloud.cells[cloud.samples]) return;
-    int sample = sample_of(cloud.cells, cloud.samples, start);
+    int begin = cloud.cells[sample_of(cloud.cells, cloud.samples, chunk * CHUNK)] / CHUNK;
     int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    uint4* cells = (uint4*)(cloud.table + start) + threadIdx.x;
+    u32 earlier = begin + (int)threadIdx.x < chunk ? cloud.totals[begin + threadIdx.x] : 0u;
+    u32 base = block_count(earlier, shared);
+    uint4* cells = (uint4*)(cloud.table + chunk * CHUNK) + threadIdx.x;
     uint4 count = *cells;
     u32 own = count.x + count.y + count.z + count.w, upto = own;
     for (int step = 1; step < 32; step *= 2) {
@@ -139,25 +158,13 @@ extern "C" __global__ void __launch_bounds__(BLOCK) scan(const __grid_constant__
     }
     if (lane == 31) sums[warp] = upto;
     __syncthreads();
-    if (warp == 0) {
-        u32 total = sums[lane], running = total;
-        for (int step = 1; step < 32; step *= 2) {
-            u32 before = __shfl_up_sync(FULL, running, step);
-            if (lane >= step) running += before;
-        }
-        sums[lane] = running - total;
-        if (lane == 31) base = atomicAdd(&cloud.cursor[sample], running);
-    }
-    __syncthreads();
-    u32 place = base + sums[warp] + upto - own;
+    u32 place = base + upto - own + sum_before(sums, warp);
     *cells = make_uint4(place, place + count.x, place + count.x + count.y, place + count.x + count.y + count.z);
 }
 
-// Third pass: every point to its place.
-extern "C" __global__ void __launch_bounds__(BLOCK) scatter(const __grid_constant__ Clouds clouds) {
-    const Cloud& cloud = clouds.cloud[clouds.first + blockIdx.y];
-    if ((int)blockIdx.x >= cloud.block[cloud.samples]) return;
-    Part part = part_of(cloud, blockIdx.x);
+// Fifth: every point to its place.
+__device__ inline void scatter(const Cloud& cloud, int block) {
+    Part part = part_of(cloud, block);
     int at = part.start + threadIdx.x;
     if (at >= part.count) return;
     int row = cloud.row[part.sample] + at;

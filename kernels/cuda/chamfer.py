@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from kernels.cuda.driver import Launcher
-from kernels.cuda.layout import BLOCK, CHAMFER, SHAPE, Layout, layouts
+from kernels.cuda.driver import Launcher, on_device
+from kernels.cuda.layout import BLOCK, CHAMFER, SHAPE, TAIL, Layout, layouts
 from kernels.cuda.tree import BoxSearch, allocate, build, pack, search, squared_limit
 
 INTEGER_BITS = 62  # of the sums of pulls, one to spare
@@ -35,7 +35,7 @@ class ChamferFunction(torch.autograd.Function):
         rows, samples = (a.shape[0], b.shape[0]), len(a_offsets) - 1
         scales = [2.0 ** pull_bits(points, cap) for points in reversed(rows)]
         parts: list[Part] = []
-        with torch.cuda.device(a.device):
+        with on_device(a.device):
             launch = Launcher(a.device)
             loss = torch.empty(samples, dtype=torch.float32, device=a.device)
             answers = torch.empty(3 * sum(rows), dtype=torch.int32, device=a.device)
@@ -46,14 +46,14 @@ class ChamferFunction(torch.autograd.Function):
             for number, pair in enumerate(pairs):
                 pulls = [24 * layout.rows if want else 0 for layout, want in zip(pair, wanted, strict=True)]
                 sources = [(a, pair[0])] if search_b else [(a, pair[0]), (b, pair[1])]
-                trees, zeros = allocate(sources, sum(pulls))
+                trees, barrier, zeros = allocate(launch, sources, sum(pulls))
                 ready = trees if search_b is None else [*trees, search_b.trees[number]]
                 places = zeros - 24 * pair[0].first_row, zeros + pulls[0] - 24 * pair[1].first_row
                 first, second = (
                     tree.struct(index[side], distance[side], places[side] if wanted[side] else 0, scales[side])
                     for side, tree in enumerate(ready)
                 )
-                clouds = pack(first, second, squared_limit(cap))
+                clouds = pack(first, second, squared_limit(cap), barrier, len(trees))
                 build(launch, clouds, [tree.layout for tree in trees])
                 search(launch, clouds, pair)
                 found = _reduce(launch, clouds, trees[0].tickets, pair, loss, sample)
@@ -71,15 +71,15 @@ class ChamferFunction(torch.autograd.Function):
         wanted: tuple[bool, bool] = ctx.needs_input_grad[:2]
         gradients = [torch.empty_like(cloud) if want else None for cloud, want in zip(clouds, wanted, strict=True)]
         places = [0 if gradient is None else gradient.data_ptr() for gradient in gradients]
-        first = (0 if wanted[0] else 1).to_bytes(4, "little")
+        tail = TAIL.pack(0.0, 0 if wanted[0] else 1, 0, 0, 0)
         stride = upstream.stride(0)
-        with torch.cuda.device(upstream.device):
+        with on_device(upstream.device):
             launch = Launcher(upstream.device)
             for part in ctx.parts:
                 weights = upstream.data_ptr() + 4 * part.sample * stride
                 chamfer = CHAMFER.pack(0, 0, 0, part.found.data_ptr(), 0, weights, *places, stride, 0)
                 blocks = max(layout.blocks for layout in part.pair)
-                launch("gradient", blocks, sum(wanted), BLOCK, part.clouds[:-4] + first, chamfer)
+                launch("gradient", blocks, sum(wanted), BLOCK, part.clouds[: -TAIL.size] + tail, chamfer)
         return gradients[0], gradients[1], None, None, None, None
 
 

@@ -5,6 +5,7 @@
 import ctypes
 import sys
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -13,12 +14,13 @@ import torch
 from kernels.cuda.build import cache_folder, machine_code
 from kernels.cuda.layout import SHAPE, Shape
 
-KERNELS = ("survey", "count", "scan", "scatter", "arrange", "search", "reduce", "gradient")
+KERNELS = ("build", "search", "reduce", "gradient")
+BUILD_THREADS = 1024
 
 _lock = threading.Lock()
 _failures: dict[tuple[str, Shape], str] = {}
 _modules: dict[tuple[str, Shape], dict[str, int]] = {}
-_devices: dict[tuple[int | None, Shape], dict[str, int]] = {}
+_devices: dict[tuple[int | None, Shape], tuple[dict[str, int], int, int]] = {}
 
 
 @cache
@@ -27,6 +29,9 @@ def _library() -> ctypes.CDLL:
     unsigned: Any = ctypes.c_uint
     pointer: Any = ctypes.c_void_p
     library.cuLaunchKernel.argtypes = [pointer] + [unsigned] * 7 + [pointer] * 3
+    library.cuLaunchCooperativeKernel.argtypes = [pointer] + [unsigned] * 7 + [pointer] * 2
+    library.cuMemsetD8Async.argtypes = [ctypes.c_ulonglong, ctypes.c_ubyte, ctypes.c_size_t, pointer]
+    library.cuCtxSetCurrent.argtypes = [pointer]
     library.cuLibraryLoadData.argtypes = [pointer, ctypes.c_char_p] + [pointer, pointer, unsigned] * 2
     library.cuLibraryGetKernel.argtypes = [pointer, pointer, ctypes.c_char_p]
     library.cuGetErrorString.argtypes = [ctypes.c_int, pointer]
@@ -39,18 +44,44 @@ def _explain(status: int) -> str:
     return f"CUDA error {status}: {(text.value or b'unknown').decode()}"
 
 
-def kernels_for(device: torch.device) -> dict[str, int]:
-    """Handles of the kernels by name for a device, built and loaded at the first call; a failure is remembered.
+def kernels_for(device: torch.device) -> tuple[dict[str, int], int, int]:
+    """Kernels by name, the context, and how many blocks of `build` fit on a device at once.
+
+    Built and loaded at the first call; a failure is remembered.
 
     Raises:
         RuntimeError: they cannot be built or loaded on this machine; one sentence says why.
     """
-    loaded = _devices.get((device.index, SHAPE))
-    if loaded is None:
+    found = _devices.get((device.index, SHAPE))
+    if found is None:
         with _lock:
-            loaded = _load_once(device)
-        _devices[device.index, SHAPE] = loaded
-    return loaded
+            kernels = _load_once(device)
+            context = _primary_context(device)
+            found = kernels, context, _resident(device, kernels["build"])
+        _devices[device.index, SHAPE] = found
+    return found
+
+
+def _primary_context(device: torch.device) -> int:
+    """The context that torch uses. A thread that only got cached memory from torch has none yet."""
+    context = ctypes.c_void_p()
+    _check(_library().cuDevicePrimaryCtxRetain(ctypes.byref(context), device.index), "no context")
+    _check(_library().cuCtxSetCurrent(context), "no context")
+    return context.value or 0
+
+
+def _resident(device: torch.device, kernel: int) -> int:
+    function, blocks = ctypes.c_void_p(), ctypes.c_int()
+    library = _library()
+    _check(library.cuKernelGetFunction(ctypes.byref(function), ctypes.c_void_p(kernel)), "build cannot run here")
+    query = library.cuOccupancyMaxActiveBlocksPerMultiprocessor
+    _check(query(ctypes.byref(blocks), function, BUILD_THREADS, ctypes.c_size_t(0)), "build cannot run here")
+    return blocks.value * torch.cuda.get_device_properties(device).multi_processor_count
+
+
+def _check(status: int, what: str) -> None:
+    if status:
+        raise RuntimeError(f"{what} ({_explain(status)})")
 
 
 def _load_once(device: torch.device) -> dict[str, int]:
@@ -91,19 +122,43 @@ def _load(arch: str) -> dict[str, int]:
     return handles
 
 
+def on_device(device: torch.device) -> AbstractContextManager[object]:
+    """Make a device the current one, where it is not."""
+    return nullcontext() if torch.cuda.current_device() == device.index else torch.cuda.device(device)
+
+
 class Launcher:
     """Launches kernels on the current stream of a device, which must be the current device."""
 
     def __init__(self, device: torch.device) -> None:
-        self.kernels = kernels_for(device)
+        self.kernels, context, self.resident = kernels_for(device)
+        self.library = _library()
+        self.library.cuCtxSetCurrent(context)
         self.stream = torch.cuda.current_stream(device).cuda_stream
-        self.launch = _library().cuLaunchKernel
+
+    def zero(self, address: int, size: int) -> None:
+        """Set memory to zero."""
+        _check(self.library.cuMemsetD8Async(address, 0, size, self.stream), "memory was not set to zero")
 
     def __call__(self, name: str, blocks: int, clouds: int, threads: int, *structs: bytes) -> None:
         """Run a kernel over `blocks` x `clouds` blocks; the structs are copied before this returns."""
         if blocks == 0:
             return
         pointers = (ctypes.c_char_p * len(structs))(*structs)
-        status = self.launch(self.kernels[name], blocks, clouds, 1, threads, 1, 1, 0, self.stream, pointers, None)
+        status = self.library.cuLaunchKernel(
+            self.kernels[name], blocks, clouds, 1, threads, 1, 1, 0, self.stream, pointers, None
+        )
+        if status:
+            raise RuntimeError(f"kernel {name} was not launched ({_explain(status)})")
+
+    def together(self, name: str, items: int, threads: int, struct: bytes) -> None:
+        """Run a kernel whose blocks wait for each other, on at most as many as fit at once."""
+        if items == 0:
+            return
+        pointers = (ctypes.c_char_p * 1)(struct)
+        blocks = min(items, self.resident)
+        status = self.library.cuLaunchCooperativeKernel(
+            self.kernels[name], blocks, 1, 1, threads, 1, 1, 0, self.stream, pointers
+        )
         if status:
             raise RuntimeError(f"kernel {name} was not launched ({_explain(status)})")

@@ -10,13 +10,11 @@ BLOCK = 1024  # points in a block, one thread each
 FAN = 32  # children of a node of the tree
 SAMPLES = 64  # most samples in one launch
 CHUNK = 4096  # cells in a block of the scan
-DRAWN = 256  # points that tell where a sample lies, one thread each
-WARPS = 8  # packets of queries in a block of the search
 LEAST_BITS, MOST_BITS = 12, 20  # of the table of cells
 POINTERS = 12  # at the head of a Cloud
 HEAD = struct.Struct(f"<{POINTERS}Qd")  # a Cloud is this
 TABLE = struct.Struct(f"<{3 * (SAMPLES + 1)}ii")  # and this
-TAIL = struct.Struct("<fi")  # the end of Clouds
+TAIL = struct.Struct("<fiQii")  # the end of Clouds
 CHAMFER = struct.Struct("<8Qii")
 
 
@@ -27,8 +25,9 @@ class Shape:
     leaf: int = 16  # points in a leaf
     lanes: int = 4  # lanes that share a query
     patience: int = 32  # visits that a packet of queries makes together
-    check: int = 0
-    resident: int = 5
+    leaves: int = 1  # measured at once
+    warps: int = 8  # packets in a block of the search
+    resident: int = 5  # blocks of the search that a multiprocessor must hold
 
 
 SHAPE = Shape()
@@ -45,7 +44,9 @@ class Layout:
     cells: int
     table: bytes  # row, block, cells and samples of a Cloud
     kept: tuple[int, ...]  # bytes of points, leaves, tiles, scenes and places
-    zeroed: tuple[int, int, int, int]  # bytes of supers, table, cursor and tickets
+    zeroed: tuple[int, ...]  # bytes of supers, table, totals and tickets
+    kept_in_all: int  # rounded up, as the next
+    zeroed_in_all: int
 
 
 @lru_cache(maxsize=256)
@@ -66,8 +67,14 @@ def _layout(rows: tuple[int, ...], shape: Shape) -> Layout:
     points = blocks[-1] * BLOCK
     tiles = points // (shape.leaf * FAN)
     kept = points * 16, points // shape.leaf * 32, tiles * 32, samples * 32, 8 * (rows[-1] - rows[0])
-    zeroed = (tiles // FAN + samples) * 32, cells[-1] * 4, samples * 4, samples * 4
-    return Layout(rows[0], rows[-1] - rows[0], samples, blocks[-1], cells[-1], table, kept, zeroed)
+    zeroed = (tiles // FAN + samples) * 32, cells[-1] * 4, cells[-1] // CHUNK * 4, samples * 4
+    return Layout(
+        rows[0], rows[-1] - rows[0], samples, blocks[-1], cells[-1], table, kept, zeroed, _up(kept), _up(zeroed)
+    )
+
+
+def _up(sizes: tuple[int, ...]) -> int:
+    return sum(sizes) + 31 & ~31
 
 
 def table_bits(points: int) -> int:

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from kernels.cuda.driver import Launcher
-from kernels.cuda.layout import BLOCK, CHUNK, DRAWN, FAN, HEAD, SHAPE, TAIL, WARPS, Layout, layouts
+from kernels.cuda.driver import Launcher, on_device
+from kernels.cuda.layout import BLOCK, FAN, HEAD, SHAPE, TAIL, Layout, layouts
 
 GREATEST = float(torch.finfo(torch.float32).max)
 
@@ -18,7 +18,7 @@ class Tree(NamedTuple):
     """A part of a cloud as the kernels see it."""
 
     layout: Layout
-    addresses: tuple[int, ...]  # of source, points, leaves, tiles, supers, table, cursor, place, scenes
+    addresses: tuple[int, ...]  # of source, points, leaves, tiles, supers, table, totals, place, scenes
     tickets: int  # address of one zero for each sample
     memory: tuple[Tensor, ...]  # what must live as long
 
@@ -27,18 +27,20 @@ class Tree(NamedTuple):
         return HEAD.pack(*self.addresses, index, distance, pulls, scale) + self.layout.table
 
 
-def allocate(clouds: Sequence[tuple[Tensor, Layout]], more_zeros: int = 0) -> tuple[list[Tree], int]:
-    """Memory for one or two trees, the counters in it zero; and the address of that many more zero bytes."""
-    device = clouds[0][0].device
-    kept = sum(sum(layout.kept) + 31 & ~31 for _, layout in clouds)
-    zeroed = sum(sum(layout.zeroed) + 31 & ~31 for _, layout in clouds) + more_zeros
-    keep = torch.empty(kept // 4, dtype=torch.int32, device=device)
-    zeros = torch.zeros(zeroed // 4, dtype=torch.int32, device=device)
-    at, zero_at = keep.data_ptr(), zeros.data_ptr()
+def allocate(
+    launch: Launcher, clouds: Sequence[tuple[Tensor, Layout]], more_zeros: int = 0
+) -> tuple[list[Tree], int, int]:
+    """Memory for one or two trees, the counters in it zero; the addresses of a barrier and of that many more zeros."""
+    zeroed = sum(layout.zeroed_in_all for _, layout in clouds) + 32 + more_zeros
+    size = zeroed + sum(layout.kept_in_all for _, layout in clouds)
+    memory = torch.empty(size, dtype=torch.uint8, device=clouds[0][0].device)
+    zero_at = memory.data_ptr()
+    at = zero_at + zeroed
+    launch.zero(zero_at, zeroed)
     trees = []
     for source, layout in clouds:
         points, leaves, tiles, scenes, _ = layout.kept
-        supers, table, cursor, _ = layout.zeroed
+        supers, table, totals, _ = layout.zeroed
         leaves_at, table_at = at + points, zero_at + supers
         tiles_at = leaves_at + leaves
         places_at = tiles_at + tiles + scenes - 8 * layout.first_row  # rows count from the start of the whole cloud
@@ -46,32 +48,27 @@ def allocate(clouds: Sequence[tuple[Tensor, Layout]], more_zeros: int = 0) -> tu
             *(source.data_ptr(), at, leaves_at, tiles_at, zero_at, table_at, table_at + table),
             *(places_at, tiles_at + tiles),
         )
-        trees.append(Tree(layout, addresses, table_at + table + cursor, (source, keep, zeros)))
-        at += sum(layout.kept) + 31 & ~31
-        zero_at += sum(layout.zeroed) + 31 & ~31
-    return trees, zero_at
+        trees.append(Tree(layout, addresses, table_at + table + totals, (source, memory)))
+        at += layout.kept_in_all
+        zero_at += layout.zeroed_in_all
+    return trees, zero_at, zero_at + 32
 
 
-def pack(first: bytes, second: bytes, limit: float) -> bytes:
+def pack(first: bytes, second: bytes, limit: float, barrier: int, several: int) -> bytes:
     """The Clouds struct, with the first cloud as the one to begin with."""
-    return b"".join((first, second, TAIL.pack(limit, 0)))
+    return b"".join((first, second, TAIL.pack(limit, 0, barrier, several, -1)))
 
 
 def build(launch: Launcher, clouds: bytes, layouts: Sequence[Layout]) -> None:
     """Order the points of the first cloud, or of both, and put boxes around them."""
-    blocks = max(layout.blocks for layout in layouts)
-    chunks = max(layout.cells for layout in layouts) // CHUNK
-    launch("survey", max(layout.samples for layout in layouts) if blocks else 0, len(layouts), DRAWN, clouds)
-    launch("count", blocks, len(layouts), BLOCK, clouds)
-    launch("scan", chunks, len(layouts), BLOCK, clouds)
-    launch("scatter", blocks, len(layouts), BLOCK, clouds)
-    launch("arrange", blocks, len(layouts), BLOCK, clouds)
+    launch.together("build", sum(layout.blocks for layout in layouts), BLOCK, clouds)
 
 
 def search(launch: Launcher, clouds: bytes, layouts: Sequence[Layout]) -> None:
     """Search from the first cloud to the second, or both ways."""
-    blocks = max(layout.blocks for layout in layouts) * BLOCK * SHAPE.lanes // (FAN * WARPS)
-    launch("search", blocks, len(layouts), FAN * WARPS, clouds)
+    threads = FAN * SHAPE.warps
+    blocks = max(layout.blocks for layout in layouts) * BLOCK * SHAPE.lanes // threads
+    launch("search", blocks, len(layouts), threads, clouds)
 
 
 def squared_limit(cap: float | None) -> float:
@@ -105,23 +102,24 @@ class BoxSearch:
 
     def __init__(self, target: Tensor, offsets: Sequence[int]) -> None:
         self.device = target.device
-        self.trees = []
-        with torch.cuda.device(self.device):
+        self.trees: list[Tree] = []
+        with on_device(self.device):
             launch = Launcher(self.device)
             for layout in layouts(tuple(offsets), SHAPE):
-                tree = allocate([(target, layout)])[0][0]
-                struct = tree.struct()
-                build(launch, pack(struct, struct, 0.0), [layout])
-                self.trees.append(tree)
+                trees, barrier, _ = allocate(launch, [(target, layout)])
+                struct = trees[0].struct()
+                build(launch, pack(struct, struct, 0.0, barrier, 1), [layout])
+                self.trees += trees
 
     def nearest(self, query: Tensor, offsets: Sequence[int], cap: float | None) -> tuple[Tensor, Tensor]:
         """Return index (N,) int64 into the concatenated target and squared distance (N,), -1 and infinity if none."""
-        with torch.cuda.device(self.device):
+        with on_device(self.device):
             launch = Launcher(self.device)
             answers = Answers([query.shape[0]], self.device)
             for layout, target in zip(layouts(tuple(offsets), SHAPE), self.trees, strict=True):
-                tree = allocate([(query, layout)])[0][0]
-                clouds = pack(tree.struct(*answers.addresses(0)), target.struct(), squared_limit(cap))
+                trees, barrier, _ = allocate(launch, [(query, layout)])
+                ends = trees[0].struct(*answers.addresses(0)), target.struct()
+                clouds = pack(*ends, squared_limit(cap), barrier, 1)
                 build(launch, clouds, [layout])
                 search(launch, clouds, [layout])
         return answers.of(0)
@@ -131,13 +129,14 @@ def search_pair(
     a: Tensor, b: Tensor, a_offsets: Sequence[int], b_offsets: Sequence[int], cap: float | None, both: bool
 ) -> Answers:
     """Build both clouds at once and search from a to b, or both ways."""
-    with torch.cuda.device(a.device):
+    with on_device(a.device):
         launch = Launcher(a.device)
         answers = Answers([a.shape[0], b.shape[0]] if both else [a.shape[0]], a.device)
         for pair in zip(layouts(tuple(a_offsets), SHAPE), layouts(tuple(b_offsets), SHAPE), strict=True):
-            (first, second), _ = allocate([(a, pair[0]), (b, pair[1])])
-            ends = answers.addresses(1) if both else ()
-            clouds = pack(first.struct(*answers.addresses(0)), second.struct(*ends), squared_limit(cap))
+            (first, second), barrier, _ = allocate(launch, [(a, pair[0]), (b, pair[1])])
+            back = answers.addresses(1) if both else (0, 0)
+            ends = first.struct(*answers.addresses(0)), second.struct(*back)
+            clouds = pack(*ends, squared_limit(cap), barrier, 2)
             build(launch, clouds, pair)
             search(launch, clouds, pair if both else pair[:1])
     return answers
