@@ -22,12 +22,12 @@ CHAMFER = struct.Struct("<8Qii")
 class Shape:
     """Compiled in; the figures behind the choice are in docs/nearest-neighbour.md."""
 
-    leaf: int = 16  # points in a leaf
+    leaf: int = 32  # points in a leaf
     lanes: int = 4  # lanes that share a query
-    patience: int = 32  # visits that a packet of queries makes together
+    patience: int = 64  # visits that a packet of queries makes together
     leaves: int = 1  # measured at once
     warps: int = 8  # packets in a block of the search
-    resident: int = 5  # blocks of the search that a multiprocessor must hold
+    resident: int = 4  # blocks of the search that a multiprocessor must hold
 
 
 SHAPE = Shape()

@@ -31,7 +31,7 @@ def allocate(
     launch: Launcher, clouds: Sequence[tuple[Tensor, Layout]], more_zeros: int = 0
 ) -> tuple[list[Tree], int, int]:
     """Memory for one or two trees, the counters in it zero; the addresses of a barrier and of that many more zeros."""
-    zeroed = sum(layout.zeroed_in_all for _, layout in clouds) + 32 + more_zeros
+    zeroed = sum(layout.zeroed_in_all for _, layout in clouds) + 32 + more_zeros + 31 & ~31
     size = zeroed + sum(layout.kept_in_all for _, layout in clouds)
     memory = torch.empty(size, dtype=torch.uint8, device=clouds[0][0].device)
     zero_at = memory.data_ptr()

@@ -80,7 +80,7 @@ def test_import_is_silent_and_loads_no_cuda_library():
 
 def test_layout_of_a_batch():
     """By hand: three samples of 1025, 0 and 9000 points."""
-    (found,) = layout.layouts((0, 1025, 1025, 10025), layout.SHAPE)
+    (found,) = layout.layouts((0, 1025, 1025, 10025), layout.Shape(leaf=16))
     arrays = layout.TABLE.unpack(found.table)
     width = layout.SAMPLES + 1
     assert arrays[:4] == (0, 1025, 1025, 10025)
