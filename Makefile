@@ -37,12 +37,13 @@ repro: setup ## Run the whole pipeline: raw logs to metrics/val.json
 	@python -m stages.evaluation.show
 
 catalog: setup ## List the raw logs anew: the way to say that real logs were added or removed
-	for split in train val test; do dvc repro --quiet --force --single-item catalog@$$split || exit 1; done
+	dvc repro simulate
+	for split in train val test; do dvc repro --force --single-item catalog@$$split || exit 1; done
 
-test: setup-test ## Run every test that needs no GPU and no system service
+test: setup-test ## Run the tests that need no GPU, no system service and no long time
 	python -m pytest
 
-test-full: setup-test ## Run all tests, the slow ones and those that need a GPU too
+test-full: setup-test ## Run all tests: the long ones too, and those that need a GPU where there is one
 	python -m pytest -m "slow or not slow"
 
 lint: setup-test ## Check style and types
@@ -58,4 +59,5 @@ format: setup-test ## Put the code into the project's layout
 	ruff check --fix .
 
 clean: ## Remove everything that can be made again: artifacts, store, caches and .venv
-	rm -rf $(VENV) .scratch .dvc/cache .dvc/tmp report data/[a-bd-z]* data/clusters data/curves .pytest_cache .mypy_cache .ruff_cache
+	rm -rf $(VENV) .scratch .dvc/cache .dvc/tmp report .pytest_cache .mypy_cache .ruff_cache
+	rm -rf data/*/train data/*/val data/*/test data/*/.*.partial data/curves data/weights/*.safetensors

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 STRIDE = 8  # the U-Net halves the image three times
 
 
-class Cells(NamedTuple):
+@dataclass(frozen=True)
+class Cells:
     """Where points lie in the grid."""
 
     index: Tensor  # (N,) int64, row-major cell: y * columns + x

@@ -37,11 +37,12 @@ class ConvGRU(nn.Module):
         gates = torch.cat([self.convz.weight, self.convr.weight]).squeeze(2)
         candidate = self.convq.weight.squeeze(2)
         # The input's share of each gate is the same in every iteration.
-        from_input = F.linear(inputs, gates[:, self.hidden :], torch.cat([self.convz.bias, self.convr.bias]))
+        bias = torch.cat([self.convz.bias, self.convr.bias])  # type: ignore[list-item]  # none of them is None
+        from_input = F.linear(inputs, gates[:, self.hidden :], bias)
         from_input_q = F.linear(inputs, candidate[:, self.hidden :], self.convq.bias)
         for _ in range(iterations):
             both = torch.sigmoid(F.linear(state, gates[:, : self.hidden]) + from_input)
-            update, reset = both.split(self.hidden, dim=1)
+            update, reset = both.chunk(2, dim=1)
             new = torch.tanh(F.linear(reset * state, candidate[:, : self.hidden]) + from_input_q)
             state = torch.lerp(state, new, update)
         return state

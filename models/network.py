@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from models.clouds import Clouds, take
 from models.grid import Grid
+from models.heads import GRUHead, LinearHead
 from models.pillars import Embedder
 from models.unet import FastFlow3DUNet
 
 CHANNELS = 32  # of the published networks' pillars
+FIRST_FLOW = 0.01  # share of Xavier's range that the last layer starts with
 
 
 class PillarFlow(nn.Module):
@@ -22,7 +24,7 @@ class PillarFlow(nn.Module):
     sweeps and in the decoded image.
     """
 
-    head: nn.Module
+    head: LinearHead | GRUHead
 
     def __init__(self, grid: Grid, width: int = CHANNELS) -> None:
         super().__init__()
@@ -77,10 +79,25 @@ def crop(clouds: Clouds, grid: Grid) -> tuple[Clouds, Tensor]:
     return take(clouds, inside), inside
 
 
-def initialise(network: nn.Module) -> None:
-    """Xavier-uniform weights and zero biases for Conv2d and Linear; the rest keeps torch's defaults."""
+def channels_last(network: PillarFlow) -> PillarFlow:
+    """The network with its convolutions' weights laid out for images whose channels lie next to each other."""
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
+    return network
+
+
+def initialise(network: PillarFlow) -> None:
+    """First weights: Xavier-uniform and zero biases for Conv2d and Linear; the rest keeps torch's defaults.
+
+    The last layer starts at a hundredth of that, so that flow starts near zero. From flow as long as the features
+    happen to be, the static term pushes the layer before it, within a few dozen steps, to where its GELU is zero for
+    every point; from there no gradient leads back, and all flow stays zero (measured in narrow networks).
+    """
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
+    last = network.head.decoder[-1]
+    assert isinstance(last, nn.Linear)
+    with torch.no_grad():
+        last.weight.mul_(FIRST_FLOW)

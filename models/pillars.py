@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,7 +25,7 @@ class PillarFeatures(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Point features (N, 9) to (N, channels)."""
-        layer = self.pfn_layers[0]
+        layer: Any = self.pfn_layers[0]
         if self.training and len(features) < 2:  # no statistics from one point
             linear, norm = layer[0], layer[1]
             scale = norm.weight * (norm.running_var + norm.eps).rsqrt()

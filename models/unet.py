@@ -33,9 +33,7 @@ class UpsampleSkip(nn.Module):
         up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
         self.u1_u2 = nn.Sequential(nn.Conv2d(coarse, skip, 1), up)
         self.u3 = nn.Conv2d(skip, skip, 1)
-        self.u4_u5 = nn.Sequential(
-            nn.Conv2d(2 * skip, out, 3, padding=1), nn.Conv2d(out, out, 3, padding=1)
-        )
+        self.u4_u5 = nn.Sequential(nn.Conv2d(2 * skip, out, 3, padding=1), nn.Conv2d(out, out, 3, padding=1))
 
     def forward(self, coarse: Tensor, skip: Tensor) -> Tensor:
         """(B, coarse, H, W) and (B, skip, 2H, 2W) to (B, out, 2H, 2W)."""

@@ -18,7 +18,7 @@ from torch import nn
 
 from models.architecture import Architecture
 from models.errors import InputError
-from models.network import PillarFlow
+from models.network import PillarFlow, channels_last
 
 SCHEMA = "weights/1"
 FRAME = "ego"  # both sweeps in ego frame 1; residual flow in its axes
@@ -74,4 +74,4 @@ def _build(path: Path, architecture: Mapping[str, Any], state: Mapping[str, torc
     except RuntimeError as error:
         reason = " ".join(str(error).split())
         raise InputError(f"weights file {path} does not fit its architecture: {reason}") from error
-    return network.to(memory_format=torch.channels_last).eval()
+    return channels_last(network).eval()

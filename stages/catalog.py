@@ -5,11 +5,11 @@
 import sys
 from pathlib import Path
 
-from models.errors import InputError
 from stages.av2.catalog import CatalogParameters, log_entry, write_catalog
 from stages.av2.layout import log_folders
 from stages.av2.root import raw_folder
 from stages.pipeline.compute import compute
+from stages.pipeline.logs import raise_failures
 from stages.pipeline.main import stage_main
 from stages.pipeline.pool import Failure, run_tasks
 from stages.pipeline.progress import Progress
@@ -25,13 +25,16 @@ def main(split: str, parameters: CatalogParameters, data: DataParameters) -> Non
     if not logs:
         sys.stderr.write(f"split {split} has no logs\n")
     tasks = [(log, parameters.digest) for log in logs]
-    entries = {}
+    entries, failures = {}, []
     with Progress(f"catalog {split}", len(logs), 0) as progress:
         for index, entry in run_tasks(_entry, tasks, [log.name for log in logs], compute().workers):
             if isinstance(entry, Failure):
-                raise InputError(f"log {entry.name}: {entry.text}") if not entry.trace else RuntimeError(entry.trace)
+                failures.append(entry)
+                continue
             entries[logs[index].name] = entry
             progress.log_done(0, found=False)
+    if failures:
+        raise_failures(f"catalog failed for {len(failures)} of {len(logs)} logs", failures)
     write_catalog(Path(f"data/catalog/{split}.json"), data.source, parameters.digest, split, entries)
 
 

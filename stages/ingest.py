@@ -38,7 +38,8 @@ def main(split: str, parameters: IngestParameters, data: DataParameters) -> None
         parameters,
         outputs={kind: Path("data") / kind / split for kind in KINDS},
         suffixes=KINDS,
-        packages=("h5py", "numpy", "pyarrow"),
+        packages=("numpy", "pyarrow"),
+        optional=("boxes", "maps"),
         finish=lambda folders: write_index(folders["frames"]),
     )
 

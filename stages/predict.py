@@ -29,6 +29,7 @@ def main(split: str, parameters: PredictParameters) -> None:
         outputs={"predictions": Path("data/predictions") / split},
         suffixes={"predictions": ".h5"},
         packages=("numpy", "torch"),
+        workers=1 if device == "cuda" else None,  # one process feeds a GPU; each more would hold its own context
     )
 
 

@@ -21,6 +21,7 @@ def main(split: str, parameters: TruthParameters) -> None:
         outputs={"truth": Path("data/truth") / split},
         suffixes={"truth": ".h5"},
         packages=("numpy", "pyarrow"),
+        optional=("truth",),
     )
 
 

@@ -20,6 +20,7 @@ class AugmentParameters:
     scale: float  # share, largest change of size either way
     height: float  # m, largest shift along z either way
     reverse: float  # probability to swap the sweeps; self-supervised training only
+    drop: float  # share of the points of each sweep to leave out
 
     def __post_init__(self) -> None:
         for name in ("flip", "reverse"):
@@ -29,6 +30,8 @@ class AugmentParameters:
             raise ValueError(f"rotation must be between 0 and 180 degrees, got {self.rotation}")
         if not 0 <= self.scale < 1:
             raise ValueError(f"scale must be at least 0 and below 1, got {self.scale}")
+        if not 0 <= self.drop < 1:
+            raise ValueError(f"drop must be at least 0 and below 1, got {self.drop}")
         if self.height < 0:
             raise ValueError(f"height must not be negative, got {self.height} m")
 

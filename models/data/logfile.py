@@ -32,22 +32,30 @@ def _attribute(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _map(path: Path, dataset: h5py.Dataset) -> NDArray[Any]:
-    """The dataset as a read-only memory map; small and empty ones have no byte range and are read."""
-    offset = dataset.id.get_offset()
-    if offset is None:
+_COPIED = 64 * 1024  # bytes; what is smaller is read, so that a file without large columns keeps no map
+
+
+def _column(file_map: NDArray[np.uint8], dataset: h5py.Dataset) -> NDArray[Any]:
+    """The dataset as a read-only view of the mapped file; small ones are copied."""
+    offset, size = dataset.id.get_offset(), dataset.size * dataset.dtype.itemsize
+    if offset is None or size <= _COPIED:
         return np.asarray(dataset[()])
-    return np.memmap(path, dtype=dataset.dtype, mode="r", offset=offset, shape=dataset.shape)
+    column: NDArray[Any] = file_map[offset : offset + size].view(dataset.dtype).reshape(dataset.shape)
+    return column
 
 
 def _open(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, str | int | float | bool]]:
     try:
+        # One map a file: each holds a file descriptor for as long as a view of it lives.
+        file_map = np.memmap(path, dtype=np.uint8, mode="r")
         with h5py.File(path, "r", locking=False) as file:
-            columns = {name: _map(path, dataset) for name, dataset in file.items()}
+            columns = {name: _column(file_map, dataset) for name, dataset in file.items()}
             return columns, {name: _attribute(value) for name, value in file.attrs.items()}
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; run the stage that writes it (`dvc repro`)") from None
-    except OSError as error:
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise InputError(f"{path} cannot be opened ({error.strerror})") from error
         raise InputError(f"{path} cannot be read as HDF5 ({error}); delete it and run `dvc repro` again") from error
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -70,6 +70,9 @@ class PairDataset(Dataset[Sample]):
 def changed(sample: Sample, augment: AugmentParameters, random: np.random.Generator) -> Sample:
     """The sample after a random change."""
     change = draw(augment, random)
+    if augment.drop > 0:
+        left = [random.random(len(points)) >= augment.drop for points in (sample.points0, sample.points1)]
+        sample = sample.keep(*left)
     points0, points1 = change.points(sample.points0), change.points(sample.points1)
     if change.reverse:
         return Sample(points1, points0, labels0=sample.labels1, labels1=sample.labels0)
@@ -134,11 +137,11 @@ class PairData(LightningDataModule):
         self.seed, self.batch, self.workers = seed, batch, workers
         self.collate = partial(collate, minimum_dynamic=minimum_dynamic)
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> DataLoader[Any]:
         """All training pairs in shuffled order."""
         return self._loader(self.train, shuffle=True)
 
-    def val_dataloader(self) -> DataLoader[Batch] | list[DataLoader[Batch]]:
+    def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
         """The held-out pairs, none where the share is 0."""
         return self._loader(self.held, shuffle=False) if len(self.held) else []
 
@@ -146,7 +149,7 @@ class PairData(LightningDataModule):
         """Move a batch; offsets stay on the CPU."""
         return batch.to(device)
 
-    def _loader(self, dataset: PairDataset, shuffle: bool) -> DataLoader[Batch]:
+    def _loader(self, dataset: PairDataset, shuffle: bool) -> DataLoader[Any]:
         trainer = self.trainer
         rank, ranks = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         return DataLoader(

@@ -87,8 +87,7 @@ def cluster_labels(
         minimum: A sample takes part in the dynamic and cluster terms if both sweeps have more dynamic points.
     """
     enough = [
-        min(np.count_nonzero(a > 0), np.count_nonzero(b > 0)) > minimum
-        for a, b in zip(labels0, labels1, strict=True)
+        min(np.count_nonzero(a > 0), np.count_nonzero(b > 0)) > minimum for a, b in zip(labels0, labels1, strict=True)
     ]
     dynamic0 = [np.flatnonzero(a > 0) if ok else _NONE for a, ok in zip(labels0, enough, strict=True)]
     dynamic1 = [np.flatnonzero(b > 0) if ok else _NONE for b, ok in zip(labels1, enough, strict=True)]
@@ -102,7 +101,7 @@ def cluster_labels(
         clustered=_rows(clustered, labels0),
         cluster=torch.from_numpy(cluster),
         clusters=clusters,
-        skipped=enough.count(False),
+        skipped=sum(not both for both in enough),
     )
 
 

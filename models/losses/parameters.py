@@ -25,6 +25,7 @@ class SeflowParameters:
     chamfer: float  # weight of the chamfer distance of whole clouds
     dynamic: float  # weight of the chamfer distance of dynamic points
     static: float  # weight of the length of flow of static points
+    static_warmup: float  # share of all steps in which that weight rises from 0
     cluster: float  # weight of the distance to one flow a cluster
     cap: float  # m, pairs farther apart do not count in the chamfer terms
     minimum_dynamic: int  # points; both sweeps need more dynamic points for the dynamic and cluster terms
@@ -33,6 +34,8 @@ class SeflowParameters:
         for name in ("chamfer", "dynamic", "static", "cluster"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if not 0 <= self.static_warmup < 1:
+            raise ValueError(f"static_warmup must be at least 0 and below 1, got {self.static_warmup}")
         if self.cap <= 0:
             raise ValueError(f"cap must be positive, got {self.cap} m")
         if self.minimum_dynamic < 0:

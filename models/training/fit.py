@@ -38,8 +38,8 @@ def fit(
         logs: Logs with the labels that the loss needs.
         parameters: What to train and how.
         device: cpu or cuda.
-        checkpoint: Where to keep the state after each epoch; training goes on from it where it exists, and it is
-            deleted at the end. Its name must stand for everything that determines the training.
+        checkpoint: Where to keep the state after each epoch; training goes on from it where it exists. Its name
+            must stand for everything that determines the training.
         logger: Where the curves go.
         workers: Processes that read ahead; 0 reads in between the steps.
 
@@ -71,7 +71,6 @@ def fit(
         **_hardware(device),
     )
     trainer.fit(module, data, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
-    checkpoint.unlink(missing_ok=True)
     return module.trained_network().cpu().eval()
 
 

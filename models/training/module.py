@@ -15,7 +15,7 @@ from models.data.samples import Batch
 from models.losses.labels import ClusterLabels
 from models.losses.seflow import seflow_loss
 from models.losses.supervised import deflow_loss, ff3d_loss, zeroflow_loss
-from models.network import PillarFlow
+from models.network import PillarFlow, channels_last
 from models.training.parameters import TrainParameters
 from models.training.schedule import factor
 
@@ -30,10 +30,10 @@ class FlowTraining(LightningModule):
     def __init__(self, parameters: TrainParameters) -> None:
         super().__init__()
         self.parameters_of_training = parameters
-        self.network: PillarFlow = parameters.model.build().to(memory_format=torch.channels_last)
+        self.network: PillarFlow = channels_last(parameters.model.build())
         self.average: AveragedModel | None = None
         if parameters.ema > 0:
-            average = get_ema_multi_avg_fn(parameters.ema)
+            average = get_ema_multi_avg_fn(parameters.ema)  # type: ignore[no-untyped-call]
             self.average = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
         self.sums: dict[str, Tensor] = {}
 
@@ -41,16 +41,17 @@ class FlowTraining(LightningModule):
         """The network whose weights are kept: the moving average where there is one."""
         return self.network if self.average is None else self.average.module
 
-    def losses(self, network: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        """Unweighted terms of the loss, and `loss`, their weighted sum."""
+    def losses(self, network: nn.Module, batch: Batch, progress: float = 1.0) -> dict[str, Tensor]:
+        """Unweighted terms of the loss, and `loss`, their sum by the weights at this share of all steps."""
         flow = network(batch.cloud0, batch.cloud1)
-        terms, weights = loss_terms(self.parameters_of_training, flow, batch)
+        terms, weights = loss_terms(self.parameters_of_training, flow, batch, progress)
         loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
         return {**terms, "loss": loss}
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of a batch."""
-        losses = self.losses(self.network, batch)
+        progress = self.global_step / int(self.trainer.estimated_stepping_batches)
+        losses = self.losses(self.network, batch, progress)
         self._add("train", losses, batch)
         return losses["loss"]
 
@@ -63,7 +64,7 @@ class FlowTraining(LightningModule):
         if self.average is not None:
             self.average.update_parameters(self.network)
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> Any:
         """AdamW (Adam where the weight decay is 0), the rate set at each step."""
         p = self.parameters_of_training
         optimiser = torch.optim.AdamW(
@@ -92,13 +93,21 @@ class FlowTraining(LightningModule):
         return {name: total / count[name.split("/")[0]] for name, total in sums.items()}
 
 
-def loss_terms(parameters: TrainParameters, flow: Tensor, batch: Batch) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """Unweighted terms of the loss that the parameters name, and the weight of each."""
+def loss_terms(
+    parameters: TrainParameters, flow: Tensor, batch: Batch, progress: float
+) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Unweighted terms of the loss that the parameters name, and the weight of each at a share of all steps.
+
+    The static term at full weight from the first step can drive all flow to zero before the others have taught
+    the network anything, and at zero it stays: so its weight rises.
+    """
     target = batch.target
     if isinstance(target, ClusterLabels):
         p = parameters.seflow
         terms = seflow_loss(flow, batch.cloud0, batch.cloud1, target, p.cap)
-        return terms, {name: getattr(p, name) for name in terms}
+        weights = {name: float(getattr(p, name)) for name in terms}
+        weights["static"] *= min(1.0, progress / p.static_warmup) if p.static_warmup > 0 else 1.0
+        return terms, weights
     if parameters.loss == "deflow":
         terms = deflow_loss(flow, batch.cloud0, target)
         return terms, {name: getattr(parameters.deflow, name) for name in terms}

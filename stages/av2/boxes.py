@@ -43,7 +43,13 @@ def read_boxes(content: bytes, log_id: str, timestamps: NDArray[np.int64]) -> pa
     _require_positive(stack(table, _SIZE), log_id)
     _require_known(table["category"].to_pylist(), log_id)
     _require_single(table, log_id)
-    return table.filter(pa.array(np.isin(table["timestamp_ns"].to_numpy(), timestamps))).combine_chunks()
+    at_sweep = np.isin(table["timestamp_ns"].to_numpy(), timestamps)
+    if len(at_sweep) and not at_sweep.any():
+        raise InputError(
+            f"log {log_id}: {ANNOTATIONS} has {len(at_sweep)} boxes and none at the time of a sweep, the first at "
+            f"{table['timestamp_ns'][0]} ns; give the boxes the timestamps of the sweeps"
+        )
+    return table.filter(pa.array(at_sweep)).combine_chunks()
 
 
 def _require_positive(size: NDArray[np.float64], log_id: str) -> None:

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where things lie in an Argoverse 2 log folder, and which of them this project reads."""
 
+import re
 from pathlib import Path
 
 from models.errors import InputError
@@ -12,6 +13,7 @@ ANNOTATIONS = "annotations.feather"
 SWEEPS = "sensors/lidar"
 RASTER_PATTERN = "map/*_ground_height_surface____*.npy"
 SIM2_PATTERN = "map/*___img_Sim2_city.json"
+_TIMESTAMP = re.compile("0|[1-9][0-9]{0,17}")  # one spelling a number, so that no two files have one timestamp
 
 
 def logs_folder(root: Path, split: str) -> Path | None:
@@ -51,7 +53,7 @@ def read_files(log: Path) -> list[str]:
     if not sweeps:
         raise InputError(f"log {log.name} has no {SWEEPS}/*.feather; is {log} an Argoverse 2 log?")
     for sweep in sweeps:
-        if not sweep.stem.isdigit():
+        if not _TIMESTAMP.fullmatch(sweep.stem) or not sweep.is_file():
             raise InputError(
                 f"log {log.name}: {SWEEPS}/{sweep.name} is not named by its timestamp in ns; rename or remove it"
             )

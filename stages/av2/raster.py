@@ -18,13 +18,13 @@ class Raster:
     """Ground height over the city plane.
 
     Attributes:
-        height: (H, W) float16 metres, NaN where unknown; row = y, column = x.
+        height: (H, W) metres, float16 in AV2, NaN where unknown; row = y, column = x.
         R: (2, 2) and
         t: (2,) and
         s: the similarity `array = s (R city_xy + t)`, in cells.
     """
 
-    height: NDArray[np.float16]
+    height: NDArray[np.floating]
     R: NDArray[np.float64]
     t: NDArray[np.float64]
     s: float
@@ -36,15 +36,13 @@ def read_raster(height: bytes, height_name: str, sim2: bytes, sim2_name: str, lo
         array = np.load(io.BytesIO(height), allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise InputError(f"log {log_id}: {height_name} cannot be read as a NumPy array; {REFETCH}") from error
-    if array.ndim != 2 or array.dtype.kind != "f":
-        raise InputError(
-            f"log {log_id}: {height_name} is {array.dtype}{list(array.shape)}, wanted a 2-D raster; {REFETCH}"
-        )
+    if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f":
+        raise InputError(f"log {log_id}: {height_name} is no 2-D raster of heights; {REFETCH}")
     try:
         values = json.loads(sim2)
         R, t, s = np.array(values["R"], float).reshape(2, 2), np.array(values["t"], float), float(values["s"])
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"log {log_id}: {sim2_name} does not hold R, t and s of a similarity; {REFETCH}") from error
-    if t.shape != (2,) or not np.isfinite([*R.flat, *t, s]).all():
-        raise InputError(f"log {log_id}: {sim2_name} does not hold a finite similarity; {REFETCH}")
-    return Raster(array.astype(np.float16), R, t, s)
+    if t.shape != (2,) or not np.isfinite([*R.flat, *t, s]).all() or s <= 0 or not np.allclose(R @ R.T, np.eye(2)):
+        raise InputError(f"log {log_id}: {sim2_name} does not hold a similarity: R a rotation, s positive; {REFETCH}")
+    return Raster(array, R, t, s)

@@ -41,9 +41,10 @@ def read_sweep(content: bytes, log_id: str, name: str) -> Sweep:
     """Parse a sweep; InputError names the log and file if it is damaged or holds non-finite points."""
     table = read_table(content, log_id, name, _COLUMNS)
     xyz = np.stack([table[axis].to_numpy() for axis in "xyz"], axis=-1).reshape(-1, 3)
-    require_finite(xyz, log_id, name, "points")
+    narrow = _narrow(xyz)
+    require_finite(narrow, log_id, name, "points")  # checked as stored: a double may overflow
     return Sweep(
-        xyz=_narrow(xyz),
+        xyz=narrow,
         intensity=table["intensity"].to_numpy(),
         laser_number=table["laser_number"].to_numpy(),
         offset_ns=table["offset_ns"].to_numpy(),
@@ -54,4 +55,5 @@ def _narrow(xyz: NDArray[np.floating]) -> NDArray[np.floating]:
     """The smallest type that keeps every coordinate: AV2's are float16, other sources' often are not."""
     with np.errstate(over="ignore"):
         half = xyz.astype(np.float16)
-    return half if np.array_equal(half.astype(xyz.dtype), xyz) else xyz.astype(np.float32)
+        single = xyz.astype(np.float32)
+    return half if np.array_equal(half.astype(xyz.dtype), xyz) else single

@@ -7,10 +7,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from models.data.logfile import LogColumns, LogFrames
-from models.errors import InputError
 from stages.frames.write import write_columns
+from stages.labels.inputs import required
 from stages.pipeline.digest import file_digest
 
 
@@ -47,11 +48,11 @@ def predict_file(
     from models.inference import predict_log
     from models.weights import load_weights
 
-    paths = {kind: _given(log_id, kind, inputs[kind]) for kind in ("frames", "ground", "weights")}
+    weights = required(inputs, "weights", log_id)
     device = arguments["device"]
-    network, _ = load_weights(paths["weights"])
-    frames = LogFrames.open(paths["frames"])
-    ground = read_ground(LogColumns.open(paths["ground"], "ground/1", frames))
+    network, description = load_weights(weights)
+    frames = LogFrames.open(required(inputs, "frames", log_id))
+    ground = read_ground(LogColumns.open(required(inputs, "ground", log_id), "ground/1", frames))
     prediction = predict_log(network.to(device), frames, ground, device)
     short = np.linalg.norm(prediction.residual, axis=1) < parameters.minimum_length
     prediction.residual[short] = 0
@@ -62,13 +63,21 @@ def predict_file(
         {
             "log_id": log_id,
             "frames_digest": frames.digest,
-            "weights_digest": file_digest(paths["weights"]),
+            "weights_digest": file_digest(weights),
             "device": arguments["device_name"],
+            **_history(description["training"]),
         },
     )
 
 
-def _given(log_id: str, kind: str, path: Path | None) -> Path:
-    if path is None:
-        raise InputError(f"log {log_id} has no {kind} file; run `dvc repro`")
-    return path
+def _history(training: Mapping[str, Any]) -> dict[str, str]:
+    """How the weights came about, in a few short texts that a metric file can carry."""
+    p = training["parameters"]
+    model = p["model"]
+    return {
+        "trained": f"{p['loss']} on {p['labels']}, {model['kind']} of width {model['width']}, "
+        f"{p['epochs']} epochs of batch {p['batch']}, seed {p['seed']}",
+        "trained_on": f"{training['logs']} logs, {training['device']}",
+        "labels_digest": training["data"],
+        "code_digest": training["code"],
+    }

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import dataclasses
-import shutil
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from models.training.parameters import TrainParameters
 from stages.pipeline.code import code_digest, package_versions
 from stages.pipeline.compute import compute
 from stages.pipeline.digest import path_digests, value_digest
+from stages.pipeline.store import Store, link, remove
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
@@ -27,6 +28,9 @@ PACKAGES = ("torch", "lightning", "numpy", "scipy")
 def train_flow(data: Path, weights: Path, curves: Path, parameters: TrainParameters) -> None:
     """Train on `data/frames/train` with the labels that the parameters name.
 
+    Weights and curves stay in the store under the digest of all that determines them, as do checkpoints while
+    it runs: the same training is never done twice, and one that was killed goes on where it was.
+
     Args:
         data: Folder of frames, ground and labels.
         weights: File to write.
@@ -36,6 +40,8 @@ def train_flow(data: Path, weights: Path, curves: Path, parameters: TrainParamet
     Raises:
         InputError: There is nothing to train on, a file is missing, or no GPU where one is asked for.
     """
+    # Threads that wait by spinning starve each other where other work shares the cores; read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     from models.data.labels import open_logs
     from models.device import choose_device, device_name
     from models.training.fit import fit
@@ -47,11 +53,20 @@ def train_flow(data: Path, weights: Path, curves: Path, parameters: TrainParamet
     )
     device = choose_device(compute().device)
     history = provenance(logs, parameters, device_name(device))
-    checkpoint = compute().store / "checkpoints" / value_digest(history) / "last.ckpt"
-    shutil.rmtree(curves, ignore_errors=True)
-    network = fit(logs, parameters, device, checkpoint, open_logger(curves))
-    save_weights(weights, network, parameters.model, history)
-    shutil.rmtree(checkpoint.parent, ignore_errors=True)
+    key = value_digest(history)
+    store = Store(compute().store / "train")
+    checkpoint = store.folder / f"{key}.checkpoint" / "last.ckpt"
+    with store.claim(key):
+        if not store.intact(key):
+            workspace = store.workspace(key)
+            network = fit(logs, parameters, device, checkpoint, open_logger(workspace / "curves"))
+            save_weights(workspace / weights.name, network, parameters.model, history)
+            store.commit(key, workspace)
+            remove(checkpoint.parent)
+    for target, source in ((weights, store.entry(key) / weights.name), (curves, store.entry(key) / "curves")):
+        remove(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        link(source, target)
 
 
 def provenance(logs: Sequence[TrainLog], parameters: TrainParameters, device: str) -> Mapping[str, Any]:

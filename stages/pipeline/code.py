@@ -5,6 +5,7 @@
 import ast
 import hashlib
 import importlib.metadata
+import json
 from functools import cache
 from pathlib import Path
 
@@ -50,6 +51,7 @@ def project_modules(module: str) -> tuple[str, ...]:
             continue
         found.add(name)
         waiting.extend(imported_modules(file))
+        waiting.extend(parent for parent in [name.rpartition(".")[0]] if parent)  # its package runs first
     return tuple(sorted(name for name in found if not _is_empty(name)))
 
 
@@ -76,19 +78,26 @@ def code_digest(module: str) -> str:
     """
     digest = hashlib.sha256()
     for file in project_files(module):
-        text = _without_docstrings(file) if file.suffix == ".py" else file.read_text()
+        text = json.dumps(_meaning(ast.parse(file.read_text()))) if file.suffix == ".py" else file.read_text()
         digest.update(f"{file.relative_to(ROOT).as_posix()}\n{text}\n".encode())
     return digest.hexdigest()
 
 
-def _without_docstrings(file: Path) -> str:
-    tree = ast.parse(file.read_text())
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            first = node.body[0] if node.body else None
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                node.body = node.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
+def _meaning(node: object) -> object:
+    """A syntax tree as plain lists, without docstrings and empty fields: the same on every version of Python."""
+    if isinstance(node, list):
+        return [_meaning(item) for item in node]
+    if not isinstance(node, ast.AST):
+        return repr(node)
+    fields = {name: value for name, value in ast.iter_fields(node) if value not in (None, []) and name != "kind"}
+    if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and _has_docstring(node):
+        fields["body"] = node.body[1:]
+    return [type(node).__name__, *([name, _meaning(value)] for name, value in fields.items())]
+
+
+def _has_docstring(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    first = node.body[0] if node.body else None
+    return isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant)
 
 
 def package_versions(packages: tuple[str, ...]) -> dict[str, str]:

@@ -11,7 +11,12 @@ import yaml
 
 from models.errors import InputError
 
-_KEYS = ("workers", "device", "store", "av2_root")
+_VARIABLES = {
+    "workers": "SCENEFLOW_WORKERS",
+    "device": "SCENEFLOW_DEVICE",
+    "store": "SCENEFLOW_STORE",
+    "av2_root": "AV2_ROOT",
+}
 _DEVICES = ("auto", "cpu", "cuda")
 
 
@@ -46,10 +51,10 @@ def compute() -> Compute:
         InputError: naming the setting that is unknown or senseless.
     """
     file = _read(project_root() / "compute.yaml")
-    workers = os.environ.get("SCENEFLOW_WORKERS", file.get("workers", os.cpu_count() or 1))
-    device = str(os.environ.get("SCENEFLOW_DEVICE", file.get("device", "auto")))
-    store = os.environ.get("SCENEFLOW_STORE", file.get("store", ".scratch"))
-    root = os.environ.get("AV2_ROOT", file.get("av2_root"))
+    values = {name: os.environ.get(variable) or file.get(name) for name, variable in _VARIABLES.items()}
+    workers = values["workers"] or len(os.sched_getaffinity(0))
+    device = str(values["device"] or "auto")
+    root = values["av2_root"]
     if not str(workers).isdigit() or int(str(workers)) < 1:
         raise InputError(f"compute setting workers must be a whole number of at least 1, not {workers!r}")
     if device not in _DEVICES:
@@ -57,7 +62,7 @@ def compute() -> Compute:
     return Compute(
         workers=int(str(workers)),
         device=device,
-        store=project_root() / str(store),
+        store=project_root() / Path(str(values["store"] or ".scratch")).expanduser(),
         av2_root=Path(str(root)).expanduser() if root else None,
     )
 
@@ -65,8 +70,13 @@ def compute() -> Compute:
 def _read(path: Path) -> Mapping[str, object]:
     if not path.exists():
         return {}
-    content = yaml.safe_load(path.read_text()) or {}
-    unknown = sorted(set(content) - set(_KEYS)) if isinstance(content, dict) else ["<not a mapping>"]
+    try:
+        content = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise InputError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path.name} must hold a mapping of settings, not {content!r}")
+    unknown = sorted(map(str, set(content) - set(_VARIABLES)))
     if unknown:
-        raise InputError(f"{path.name} has an unknown setting {unknown[0]!r}; it knows {', '.join(_KEYS)}")
+        raise InputError(f"{path.name} has an unknown setting {unknown[0]!r}; it knows {', '.join(_VARIABLES)}")
     return dict(content)

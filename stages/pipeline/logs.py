@@ -3,7 +3,7 @@
 """A stage over the logs of a split: each computed once, in parallel, then linked into the output folders."""
 
 import dataclasses
-import time
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from models.errors import InputError
 from stages.pipeline.code import code_digest, package_versions
 from stages.pipeline.compute import compute
 from stages.pipeline.digest import path_digests, value_digest
-from stages.pipeline.pool import Failure, run_tasks
+from stages.pipeline.pool import WORKER_ENVIRONMENT, Failure, run_tasks
 from stages.pipeline.progress import Progress
 from stages.pipeline.store import Store, link, remove
 
@@ -51,6 +51,7 @@ class _Job:
     task: LogTask
     parameters: object
     suffixes: Mapping[str, str]
+    optional: tuple[str, ...]
     base: Mapping[str, object]
 
 
@@ -58,7 +59,6 @@ class _Job:
 class _Result:
     key: str
     found: bool
-    seconds: float
 
 
 def map_logs(
@@ -69,6 +69,8 @@ def map_logs(
     outputs: Mapping[str, Path],
     suffixes: Mapping[str, str],
     packages: tuple[str, ...] = (),
+    optional: tuple[str, ...] = (),
+    workers: int | None = None,
     finish: Callable[[Mapping[str, Path]], None] | None = None,
 ) -> None:
     """Compute every log that the store lacks and build the output folders from the store.
@@ -76,12 +78,14 @@ def map_logs(
     Args:
         step: name of the stage.
         function: `function(log_id, inputs, outputs, parameters)`, plus `arguments` where a task has some; writes
-            `outputs[kind]`, or leaves a kind unwritten that the log does not have. Known by its module and name.
+            `outputs[kind]`. Known by its module and name.
         tasks: the logs.
         parameters: frozen dataclass of everything that the function is told.
         outputs: output folder of each kind.
         suffixes: end of the file name of each kind; empty where a log's output is a folder.
-        packages: distributions whose version decides the result.
+        packages: distributions whose version decides the result; h5py, which lays files out, is always one.
+        optional: kinds that a log may lack; any other kind that the function leaves unwritten is a defect.
+        workers: processes at the same time; as many as `compute.yaml` says by default.
         finish: called with the complete folders before they take their names, to add files of the whole split.
 
     Raises:
@@ -90,47 +94,55 @@ def map_logs(
     store = Store(compute().store / step)
     base = {
         "step": step,
+        "suffixes": dict(suffixes),
+        "environment": WORKER_ENVIRONMENT,
         "function": f"{function.__module__}.{function.__qualname__}",
         "code": code_digest(function.__module__),
-        "packages": package_versions(packages),
+        "packages": package_versions((*packages, "h5py")),
         "parameters": dataclasses.asdict(parameters) if dataclasses.is_dataclass(parameters) else parameters,  # type: ignore[arg-type]
     }
-    jobs = [_Job(step, store, function, task, parameters, suffixes, base) for task in tasks]
-    results = _run(step, jobs)
+    jobs = [_Job(step, store, function, task, parameters, suffixes, optional, base) for task in tasks]
+    results = _run(step, jobs, workers or compute().workers)
     _publish(store, tasks, results, outputs, suffixes, finish)
 
 
-def _run(step: str, jobs: Sequence[_Job]) -> list[_Result]:
+def _run(step: str, jobs: Sequence[_Job], workers: int) -> list[_Result]:
     title = f"{step} {len(jobs)} logs" if len(jobs) != 1 else f"{step} 1 log"
     results: dict[int, _Result] = {}
     failures: list[Failure] = []
     with Progress(title, len(jobs), sum(job.task.sweeps for job in jobs)) as progress:
-        for index, result in run_tasks(_run_log, jobs, [job.task.log_id for job in jobs], compute().workers):
+        for index, result in run_tasks(_run_log, jobs, [job.task.log_id for job in jobs], workers):
             if isinstance(result, Failure):
                 failures.append(result)
             else:
                 results[index] = result
                 progress.log_done(jobs[index].task.sweeps, result.found)
     if failures:
-        _raise(step, failures, len(jobs))
+        raise_failures(f"{step} failed for {len(failures)} of {len(jobs)} logs (finished logs are kept)", failures)
     return [results[index] for index in range(len(jobs))]
 
 
-def _raise(step: str, failures: Sequence[Failure], total: int) -> None:
+def raise_failures(summary: str, failures: Sequence[Failure]) -> None:
+    """Raise one error for the failures of several logs, each in a line: RuntimeError where one is a defect."""
     failures = sorted(failures, key=lambda failure: failure.name)
-    lines = [f"log {failure.name}: {failure.text}" for failure in failures[:_NAMED_FAILURES]]
+    lines = [_failure_text(failure) for failure in failures[:_NAMED_FAILURES]]
     if len(failures) > _NAMED_FAILURES:
         lines.append(f"and {len(failures) - _NAMED_FAILURES} more logs")
-    summary = f"{step} failed for {len(failures)} of {total} logs (finished logs are kept):\n" + "\n".join(lines)
+    text = f"{summary}:\n" + "\n".join(lines)
     defects = [failure.trace for failure in failures if failure.trace]
     if defects:
-        raise RuntimeError(f"{summary}\n\n{defects[0]}")
-    raise InputError(summary)
+        raise RuntimeError(f"{text}\n\n{defects[0]}")
+    raise InputError(text)
+
+
+def _failure_text(failure: Failure) -> str:
+    """A failure in one sentence that names its log once."""
+    named = failure.text.startswith(f"log {failure.name}")
+    return failure.text if named else f"log {failure.name}: {failure.text}"
 
 
 def _run_log(job: _Job) -> _Result:
     """Runs in a worker: find the log in the store or compute it."""
-    start = time.perf_counter()
     inputs = {kind: path if path.exists() else None for kind, path in job.task.inputs.items()}
     key = value_digest(
         {
@@ -144,7 +156,7 @@ def _run_log(job: _Job) -> _Result:
         found = job.store.intact(key)
         if not found:
             _compute(job, key, {**inputs, **job.task.pinned})
-    return _Result(key, found, time.perf_counter() - start)
+    return _Result(key, found)
 
 
 def _compute(job: _Job, key: str, inputs: Paths) -> None:
@@ -153,6 +165,9 @@ def _compute(job: _Job, key: str, inputs: Paths) -> None:
         outputs = {kind: workspace / f"{kind}{suffix}" for kind, suffix in job.suffixes.items()}
         extra = {"arguments": job.task.arguments} if job.task.arguments else {}
         job.function(job.task.log_id, inputs, outputs, job.parameters, **extra)
+        missing = [kind for kind, path in outputs.items() if kind not in job.optional and not path.exists()]
+        if missing:
+            raise RuntimeError(f"{job.step} wrote no {' and no '.join(missing)} for log {job.task.log_id}")
         job.store.commit(key, workspace)
     finally:
         remove(workspace)
@@ -166,7 +181,7 @@ def _publish(
     suffixes: Mapping[str, str],
     finish: Callable[[Mapping[str, Path]], None] | None,
 ) -> None:
-    partial = {kind: folder.with_name(f".{folder.name}.partial") for kind, folder in outputs.items()}
+    partial = {kind: folder.with_name(f".{folder.name}.{os.getpid()}.partial") for kind, folder in outputs.items()}
     for folder in partial.values():
         remove(folder)
         folder.mkdir(parents=True)

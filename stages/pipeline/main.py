@@ -71,11 +71,14 @@ def _parameters_class(section: str, file: Path) -> type:
         return DataParameters
     module = f"stages.{section}"
     try:
-        return importlib.import_module(module).Parameters  # type: ignore[no-any-return]
+        found: type | None = getattr(importlib.import_module(module), "Parameters", None)
     except ModuleNotFoundError as error:
         if error.name != module:
             raise
-        raise InputError(f"{file} has a section {section!r} that no stage reads") from None
+        found = None
+    if found is None:
+        raise InputError(f"{file} has a section {section!r} that no stage reads")
+    return found
 
 
 def _parse(name: str, main: Callable[..., None]) -> argparse.Namespace:

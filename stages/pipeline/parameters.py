@@ -94,10 +94,6 @@ def _convert(name: str, hint: Any, value: object) -> Any:
         return _convert_union(name, arguments, value)
     if origin is tuple:
         return _convert_tuple(name, arguments, value)
-    if origin in (dict, Mapping) or origin is typing.get_origin(Mapping[str, int]):
-        if not isinstance(value, Mapping):
-            raise InputError(f"parameter {name} must be a mapping, not {value!r}")
-        return {str(key): _convert(f"{name}.{key}", arguments[1], item) for key, item in value.items()}
     return _convert_scalar(name, hint, value)
 
 

@@ -2,8 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A pool of single-threaded worker processes that outlives the failure of a task, and of a worker."""
 
+import errno
 import multiprocessing
 import multiprocessing.connection
+import multiprocessing.context
 import os
 import threading
 import traceback
@@ -21,10 +23,18 @@ Result = TypeVar("Result")
 # One thread a worker: results must not depend on the number of cores, and workers must not fight for them.
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "POLARS_MAX_THREADS")
 # The same code on every x86-64 since 2013: sines and matrix products of AVX-512 differ in the last bit (measured).
-_WORKER_ENVIRONMENT = {
+WORKER_ENVIRONMENT = {
     **dict.fromkeys(_THREADS, "1"),
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
     "OPENBLAS_CORETYPE": "Haswell",
+}
+
+_MACHINE_FAULTS = {
+    errno.ENOSPC: "the disk is full: free some space or move the store (`store` in compute.yaml)",
+    errno.EDQUOT: "the disk quota is used up: free some space or move the store (`store` in compute.yaml)",
+    errno.EROFS: "the file system is read-only: move the store (`store` in compute.yaml)",
+    errno.EACCES: "permission is missing: change the owner or the rights of the file",
+    errno.EMFILE: "too many files are open: raise the limit (`ulimit -n`)",
 }
 
 
@@ -50,36 +60,61 @@ def run_tasks(
 
     Yields:
         The index of each task with its result or its failure, in the order in which they end. A worker that is
-        killed, say for want of memory, takes only its own task down: the tasks then left run one at a time.
+        killed, say for want of memory, takes only its own task down: those that were in work run again, each alone.
     """
-    if not tasks:
-        return
-    waiting = set(range(len(tasks)))
-    try:
-        with _executor(min(workers, len(tasks))) as executor:
-            futures = {executor.submit(function, tasks[i]): i for i in sorted(waiting)}
-            for future in as_completed(futures):
-                index = futures[future]
-                result = _result(future, names[index])
-                waiting.discard(index)
+    waiting = list(range(len(tasks)))
+    while waiting:
+        done: set[int] = set()
+        try:
+            for index, result in _run_together(function, tasks, names, waiting, workers):
+                done.add(index)
                 yield index, result
-    except BrokenProcessPool:
-        yield from _run_alone(function, tasks, names, sorted(waiting))
+        except BrokenProcessPool:
+            left = [index for index in waiting if index not in done]
+            suspects = left[: 2 * workers]  # those that were in work or handed to a worker when one died
+            for index in suspects:
+                yield index, _run_alone(function, tasks[index], names[index])
+            done.update(suspects)
+        waiting = [index for index in waiting if index not in done]
 
 
-def _run_alone(
-    function: Callable[[Task], Result], tasks: Sequence[Task], names: Sequence[str], indices: Sequence[int]
+def _run_together(
+    function: Callable[[Task], Result],
+    tasks: Sequence[Task],
+    names: Sequence[str],
+    indices: Sequence[int],
+    workers: int,
 ) -> Iterator[tuple[int, Result | Failure]]:
-    for index in indices:
-        with _executor(1) as executor:
-            future = executor.submit(function, tasks[index])
-            try:
-                yield index, _result(future, names[index])
-            except BrokenProcessPool:
-                yield (
-                    index,
-                    Failure(names[index], "its worker was killed, probably for want of memory; use fewer workers"),
-                )
+    executor = _executor(min(workers, len(indices)))
+    finished = False
+    try:
+        futures = {executor.submit(function, tasks[index]): index for index in indices}
+        for future in as_completed(futures):
+            yield futures[future], _result(future, names[futures[future]])
+        finished = True
+    finally:
+        _end(executor, finished)
+
+
+def _run_alone(function: Callable[[Task], Result], task: Task, name: str) -> Result | Failure:
+    executor = _executor(1)
+    finished = False
+    try:
+        result: Result | Failure = _result(executor.submit(function, task), name)
+        finished = True
+        return result
+    except BrokenProcessPool:
+        return Failure(name, "its worker was killed, probably for want of memory; use fewer workers")
+    finally:
+        _end(executor, finished)
+
+
+def _end(executor: ProcessPoolExecutor, finished: bool) -> None:
+    """Wait for the workers of a finished pool; end those of an interrupted one, whatever they are at."""
+    if not finished:
+        for process in list((executor._processes or {}).values()):
+            process.terminate()
+    executor.shutdown(wait=finished, cancel_futures=True)
 
 
 def _result(future: Future[Any], name: str) -> Any:
@@ -90,14 +125,37 @@ def _result(future: Future[Any], name: str) -> Any:
     except InputError as error:
         return Failure(name, str(error))
     except OSError as error:
-        return Failure(name, f"{error.strerror or error}{f' ({error.filename})' if error.filename else ''}")
-    except Exception as error:  # a defect of the program: kept with its traceback and raised by the stage
-        return Failure(name, f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error)))
+        if error.errno not in _MACHINE_FAULTS:
+            return _defect(name, error)
+        return Failure(name, f"{error.strerror} ({error.filename}); {_MACHINE_FAULTS[error.errno]}")
+    except Exception as error:
+        return _defect(name, error)
+
+
+def _defect(name: str, error: BaseException) -> Failure:
+    """A defect of the program: kept with its traceback and raised by the stage."""
+    return Failure(name, f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error)))
 
 
 def _executor(workers: int) -> ProcessPoolExecutor:
-    os.environ.update(_WORKER_ENVIRONMENT)  # spawned processes inherit it
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+    return ProcessPoolExecutor(workers, mp_context=_SpawnWithEnvironment(), initializer=_end_with_parent)
+
+
+class _WorkerProcess(multiprocessing.context.SpawnProcess):
+    """A spawned process that sees the workers' environment, which must be there before numpy is imported."""
+
+    def start(self) -> None:
+        before = {name: os.environ.get(name) for name in WORKER_ENVIRONMENT}
+        os.environ.update(WORKER_ENVIRONMENT)
+        try:
+            super().start()
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+
+
+class _SpawnWithEnvironment(multiprocessing.context.SpawnContext):
+    Process = _WorkerProcess
 
 
 def _end_with_parent() -> None:

@@ -8,6 +8,7 @@ logs there. Results are hard-linked into the stage's output, which costs no seco
 """
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -120,5 +121,7 @@ def link(source: Path, target: Path) -> None:
         return
     try:
         os.link(source, target)
-    except OSError:
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK):
+            raise
         shutil.copy2(source, target)

@@ -122,8 +122,12 @@ def points(n: int, seed: int, grid: Grid = SMALL) -> torch.Tensor:
 @pytest.mark.parametrize("kind", [DeFlow, FastFlow3D])
 def test_ragged_batch_equals_single_clouds(kind: type) -> None:
     network = small_network(kind)
-    pairs = [(points(70, 1), points(50, 2)), (points(1, 3), points(90, 4)), (points(0, 5), points(30, 6)),
-             (points(40, 7), points(0, 8))]
+    pairs = [
+        (points(70, 1), points(50, 2)),
+        (points(1, 3), points(90, 4)),
+        (points(0, 5), points(30, 6)),
+        (points(40, 7), points(0, 8)),
+    ]
     with torch.no_grad():
         together = network(concatenate([a for a, _ in pairs]), concatenate([b for _, b in pairs]))
         alone = [network(concatenate([a]), concatenate([b])) for a, b in pairs]
@@ -152,8 +156,18 @@ def test_transposed_world_gives_transposed_cells() -> None:
 
 
 def test_range_is_half_open_and_drops_what_is_not_finite() -> None:
-    cloud = torch.tensor([[8.0, 0, 0], [-8.0, -4.0, -2.0], [7.99, 3.99, 1.99], [0, 4.0, 0], [0, 0, 2.0],
-                          [float("nan"), 0, 0], [float("inf"), 0, 0], [-float("inf"), 0, 0]])
+    cloud = torch.tensor(
+        [
+            [8.0, 0, 0],
+            [-8.0, -4.0, -2.0],
+            [7.99, 3.99, 1.99],
+            [0, 4.0, 0],
+            [0, 0, 2.0],
+            [float("nan"), 0, 0],
+            [float("inf"), 0, 0],
+            [-float("inf"), 0, 0],
+        ]
+    )
     assert SMALL.inside(cloud).tolist() == [False, True, True, False, False, False, False, False]
 
 

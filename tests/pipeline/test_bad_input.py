@@ -4,6 +4,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -136,6 +137,9 @@ def test_refused_in_one_sentence(name: str, tmp_path: Path) -> None:
     message = str(refusal.value)
     assert f"log {LOG}" in message
     assert "\n" not in message
+    assert re.search(
+        r"[;?] ?(fetch|rename|keep|remove|repair|give|is |make|drop|sort|set|name|delete|correct)", message
+    )
     for part in wanted:
         assert part in message
 

@@ -1,0 +1,196 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pairs, their labels and their truth, held-out blocks, order, and augmentation by geometry."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from models.data.augment import AugmentParameters, draw
+from models.data.labels import TrainLog, open_logs
+from models.data.module import EpochSampler, PairData, PairDataset, changed, split_pairs
+from models.data.samples import Sample, collate
+from models.errors import InputError
+from models.grid import Grid
+from stages.frames.write import write_columns
+from tests.models.synthetic import write_log
+
+GRID = Grid((-16.0, -16.0, -1.0), (16.0, 16.0, 4.0), 1.0)
+NO_CHANGE = AugmentParameters(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+
+
+def logs(data: Path, kind: str) -> list[TrainLog]:
+    ids = sorted(path.stem for path in (data / "frames/train").iterdir())
+    return open_logs(data / "frames/train", data / "ground/train", data / kind / "train", kind, ids)
+
+
+def test_static_points_lie_still_in_the_frame_of_the_second_sweep(data: Path) -> None:
+    log = logs(data, "clusters")[0]
+    sample = log.sample(0)
+    static0 = sample.points0[sample.labels0 == 0]
+    static1 = sample.points1[sample.labels1 == 0]
+    assert len(static0) == len(static1) == 300  # ground is gone
+    np.testing.assert_allclose(static0, static1, atol=0.02)  # float16 storage
+
+
+def test_truth_becomes_residual_flow(data: Path) -> None:
+    sample, labelled = logs(data, "truth")[0].sample(0), logs(data, "clusters")[0].sample(0)
+    box = labelled.labels0 == 2
+    c, s = np.cos(0.01), np.sin(0.01)  # the axes of ego frame 1, turned by its yaw in the city
+    np.testing.assert_allclose(sample.flow[box], np.tile([0.8 * c, -0.8 * s, 0], (box.sum(), 1)), atol=1e-5)
+    np.testing.assert_allclose(sample.flow[labelled.labels0 == 0], 0, atol=1e-5)
+    assert sample.valid.all() and set(sample.category) == {0, 19}
+
+
+def test_points_are_cut_to_the_grid_with_their_labels(data: Path) -> None:
+    small = Grid((-8.0, -8.0, -1.0), (8.0, 8.0, 4.0), 1.0)
+    log = logs(data, "clusters")
+    whole, cut = (
+        PairDataset(log, [(0, 0)], grid, 0)[(0, 0)] for grid in (Grid((-80, -80, -9), (80, 80, 9), 10.0), small)
+    )
+    inside = (np.abs(whole.points0[:, :2]) < 8).all(1)
+    np.testing.assert_array_equal(cut.points0, whole.points0[inside])
+    np.testing.assert_array_equal(cut.labels0, whole.labels0[inside])
+
+
+@pytest.mark.parametrize(
+    ("pairs", "share", "train", "held"),
+    [
+        ([0, 1, 2, 3, 4, 5, 6, 7, 8, 9], 0.2, [0, 1, 2, 3, 4, 5, 6], [8, 9]),
+        ([0, 1, 2, 3], 0.0, [0, 1, 2, 3], []),
+        ([0, 1, 2], 0.1, [0], [2]),
+        ([0, 1], 0.1, [0, 1], []),
+        ([0, 1, 5, 6], 0.5, [0, 1], [5, 6]),  # a gap before the block: nothing shares a sweep
+        ([], 0.5, [], []),
+    ],
+)
+def test_held_out_block(pairs: list[int], share: float, train: list[int], held: list[int]) -> None:
+    got = split_pairs(np.array(pairs, dtype=np.int64), share)
+    assert (got[0].tolist(), got[1].tolist()) == (train, held)
+
+
+def test_order_depends_on_seed_and_epoch_alone() -> None:
+    sampler = EpochSampler(10, seed=3, shuffle=True)
+    first = list(sampler)
+    sampler.set_epoch(1)
+    second = list(sampler)
+    sampler.set_epoch(0)
+    assert list(sampler) == first and [n for _, n in second] != [n for _, n in first]
+    assert sorted(n for _, n in second) == list(range(10)) and {e for e, _ in second} == {1}
+
+
+def test_ranks_share_an_epoch() -> None:
+    parts = [[n for _, n in EpochSampler(5, 0, True, rank, 2)] for rank in (0, 1)]
+    assert [len(part) for part in parts] == [3, 3] and set(parts[0]) | set(parts[1]) == set(range(5))
+
+
+def moving_sample() -> Sample:
+    """A rigid body and where it is one sweep later, so that point i + flow i = point i of sweep 1."""
+    random = np.random.default_rng(0)
+    points = random.uniform(-5, 5, (50, 3)).astype(np.float32)
+    flow = np.tile(np.float32([0.7, 0.2, 0.0]), (50, 1))
+    labels = np.arange(50, dtype=np.int16) % 4
+    return Sample(points, points + flow, labels, labels + 10, flow, np.ones(50, bool), np.zeros(50, np.uint8))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_augmented_flow_still_leads_to_the_next_sweep(seed: int) -> None:
+    augment = AugmentParameters(flip=0.5, rotation=180.0, scale=0.2, height=1.0, reverse=0.0, drop=0.0)
+    got = changed(moving_sample(), augment, np.random.default_rng(seed))
+    np.testing.assert_allclose(got.points0 + got.flow, got.points1, atol=1e-5)
+    assert not np.allclose(got.points0, moving_sample().points0)
+
+
+def test_augmentation_keeps_shapes() -> None:
+    augment = replace(NO_CHANGE, flip=0.5, rotation=90.0)
+    linear = [draw(augment, np.random.default_rng(seed)).linear for seed in range(20)]
+    np.testing.assert_allclose([matrix @ matrix.T for matrix in linear], np.tile(np.eye(3), (20, 1, 1)), atol=1e-6)
+    assert {round(float(np.linalg.det(matrix))) for matrix in linear} == {-1, 1}
+
+
+def test_reversed_pair_swaps_sweeps_and_labels() -> None:
+    sample = moving_sample()
+    got = changed(sample, replace(NO_CHANGE, reverse=1.0), np.random.default_rng(0))
+    np.testing.assert_array_equal(got.points0, sample.points1)
+    np.testing.assert_array_equal(got.labels0, sample.labels1)
+    assert got.flow is None
+
+
+def test_dropped_points_take_their_labels_with_them() -> None:
+    sample = moving_sample()
+    got = changed(sample, replace(NO_CHANGE, drop=0.5), np.random.default_rng(0))
+    rows = [np.flatnonzero((sample.points0 == point).all(1))[0] for point in got.points0]
+    assert 10 < len(rows) < 40
+    np.testing.assert_array_equal(got.labels0, sample.labels0[rows])
+    np.testing.assert_array_equal(got.flow, sample.flow[rows])
+
+
+def test_same_key_same_sample(data: Path) -> None:
+    dataset = PairDataset(logs(data, "clusters"), [(0, 0), (1, 1)], GRID, seed=1)
+    dataset.augment = AugmentParameters(0.5, 45.0, 0.1, 0.5, 0.5, 0.3)
+    once, again, later = dataset[(0, 1)], dataset[(0, 1)], dataset[(1, 1)]
+    np.testing.assert_array_equal(once.points0, again.points0)
+    assert once.points0.shape != later.points0.shape or not np.allclose(once.points0, later.points0)
+
+
+def test_batch_of_unlike_samples_is_refused() -> None:
+    labelled = Sample(
+        np.zeros((1, 3), np.float32), np.zeros((1, 3), np.float32), np.zeros(1, np.int16), np.zeros(1, np.int16)
+    )
+    with pytest.raises(ValueError, match="labels0"):
+        collate([labelled, replace(labelled, labels0=None)], 0)
+
+
+def test_no_pair_is_one_sentence(tmp_path: Path) -> None:
+    write_log(tmp_path, "train", "single", frames=1)
+    with pytest.raises(InputError, match="no pair of sweeps"):
+        PairData(logs(tmp_path, "clusters"), GRID, 0, 1, 0.0, 1, None, 0)
+
+
+def test_no_logs_is_one_sentence() -> None:
+    with pytest.raises(InputError, match="no pair of sweeps"):
+        PairData([], GRID, 0, 1, 0.0, 1, None, 0)
+
+
+def test_log_without_truth_is_left_out_only_beside_one_that_has_some(data: Path) -> None:
+    (data / "truth/train/log0.h5").unlink()
+    assert [log.frames.log_id for log in logs(data, "truth")] == ["log1"]
+    (data / "truth/train/log1.h5").unlink()
+    with pytest.raises(InputError, match="log0 has no truth"):
+        logs(data, "truth")
+
+
+def test_log_without_clusters_is_named(data: Path) -> None:
+    (data / "clusters/train/log1.h5").unlink()
+    with pytest.raises(InputError, match="log1 has no clusters"):
+        logs(data, "clusters")
+
+
+def test_point_that_is_not_finite_is_named(data: Path) -> None:
+    log = logs(data, "clusters")[0]
+    columns = dict(log.frames.columns)
+    columns["xyz"] = np.array(columns["xyz"])
+    columns["xyz"][5] = np.nan
+    broken = replace(log, frames=replace(log.frames, columns=columns))
+    with pytest.raises(InputError, match="log log0: sweep 0"):
+        broken.sample(0)
+
+
+def test_teacher_flow_is_taken_as_it_is(data: Path) -> None:
+    frames = logs(data, "clusters")[0].frames
+    residual = np.random.default_rng(0).normal(size=(frames.num_points, 3)).astype(np.float32)
+    covered = np.arange(frames.num_points) % 3 > 0
+    for log in ("log0", "log1"):
+        digest = next(item.frames.digest for item in logs(data, "clusters") if item.frames.log_id == log)
+        columns = {"residual": residual, "covered": covered, "has_flow": np.array([True, False, True, False])}
+        write_columns(
+            data / f"teacher/train/{log}.h5", "predictions/1", columns, {"log_id": log, "frames_digest": digest}
+        )
+    log = logs(data, "teacher")[0]
+    assert log.pairs().tolist() == [0, 2]
+    rows = np.flatnonzero(~log.ground[frames.span(0)])
+    sample = log.sample(0)
+    np.testing.assert_array_equal(sample.flow, residual[rows])
+    np.testing.assert_array_equal(sample.valid, covered[rows])

@@ -1,0 +1,223 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""Training learns, repeats itself to the byte, resumes after a kill, and refuses what makes no sense."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models.data.logfile import LogColumns, LogFrames
+from models.errors import InputError
+from models.inference import predict_log
+from models.training.parameters import TrainParameters
+from models.training.schedule import ScheduleParameters, factor
+from models.weights import load_weights, save_weights
+from stages.learning.train import train_flow
+from stages.pipeline.parameters import from_mapping
+
+RUN = """
+import json, sys
+from pathlib import Path
+from models.training.parameters import TrainParameters
+from stages.learning.train import train_flow
+from stages.pipeline.parameters import from_mapping
+parameters = from_mapping("train", TrainParameters, json.loads(sys.argv[3]))
+train_flow(Path(sys.argv[1]), Path(sys.argv[2]) / "flow.safetensors", Path(sys.argv[2]) / "curves", parameters)
+"""
+
+
+@pytest.fixture(autouse=True)
+def _scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SCENEFLOW_STORE", str(tmp_path / "scratch"))
+    monkeypatch.setenv("SCENEFLOW_DEVICE", "cpu")
+
+
+def start(data: Path, out: Path, parameters: TrainParameters) -> subprocess.Popen[bytes]:
+    """Train in a process of its own with a store beside `out`."""
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, str(data), str(out), json.dumps(asdict(parameters))],
+        env={**os.environ, "SCENEFLOW_STORE": f"{out}-store"},
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_killed_training_resumes_to_the_same_bytes(data: Path, tmp_path: Path, parameters: TrainParameters) -> None:
+    """Also: two trainings give the same bytes, and leave no checkpoint."""
+    parameters = replace(parameters, epochs=12, ema=0.9)
+    assert start(data, tmp_path / "whole", parameters).wait() == 0
+    assert list((tmp_path / "whole-store").rglob("*.ckpt")) == []
+    killed, store = start(data, tmp_path / "killed", parameters), tmp_path / "killed-store"
+    while not list(store.rglob("last.ckpt")):
+        assert killed.poll() is None, "ended before its first checkpoint"
+        time.sleep(0.002)
+    killed.send_signal(signal.SIGKILL)
+    assert killed.wait() == -signal.SIGKILL
+    assert not (tmp_path / "killed/flow.safetensors").exists()
+    checkpoint = next(store.rglob("last.ckpt"))
+    assert torch.load(checkpoint, weights_only=True)["epoch"] < 11
+    assert start(data, tmp_path / "killed", parameters).wait() == 0
+    assert files(tmp_path / "killed") == files(tmp_path / "whole")
+    assert list(store.rglob("*.ckpt")) == []
+
+
+def test_the_same_training_is_not_done_twice(
+    data: Path, tmp_path: Path, parameters: TrainParameters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parameters = replace(parameters, epochs=1)
+    train_flow(data, tmp_path / "a/flow.safetensors", tmp_path / "a/curves", parameters)
+    monkeypatch.setattr("models.training.fit.fit", None)  # a second training would fail
+    train_flow(data, tmp_path / "b/flow.safetensors", tmp_path / "b/curves", parameters)
+    assert files(tmp_path / "b") == files(tmp_path / "a")
+
+
+def test_other_parameters_do_not_resume(data: Path, tmp_path: Path, parameters: TrainParameters) -> None:
+    from models.data.labels import open_logs
+    from stages.learning.train import provenance
+
+    folders = [data / kind / "train" for kind in ("frames", "ground", "clusters")]
+    logs = open_logs(*folders, "clusters", ["log0", "log1"])
+    whole = provenance(logs, parameters, "cpu")
+    assert provenance(logs, replace(parameters, learning_rate=0.01), "cpu") != whole
+    assert provenance(logs[:1], parameters, "cpu") != whole
+    assert provenance(logs, parameters, "gpu") != whole
+    assert str(tmp_path) not in json.dumps(whole)
+
+
+def test_self_supervised_training_never_opens_truth(data: Path, tmp_path: Path, parameters: TrainParameters) -> None:
+    for path in (data / "truth/train").iterdir():
+        path.write_bytes(b"not a file that can be read")
+    train_flow(data, tmp_path / "flow.safetensors", tmp_path / "curves", replace(parameters, epochs=1))
+    assert (tmp_path / "flow.safetensors").exists()
+
+
+@pytest.mark.parametrize("loss", ["deflow", "ff3d", "zeroflow"])
+def test_supervised_training_learns_the_motion(
+    data: Path, tmp_path: Path, parameters: TrainParameters, loss: str
+) -> None:
+    parameters = replace(
+        parameters,
+        labels="truth",
+        loss=loss,
+        epochs=40,
+        learning_rate=0.01,
+        augment=replace(parameters.augment, flip=0.0, rotation=0.0, scale=0.0, reverse=0.0, drop=0.0),
+        held_out=0.0,
+    )
+    train_flow(data, tmp_path / "flow.safetensors", tmp_path / "curves", parameters)
+    assert moving_error(data, tmp_path / "flow.safetensors") < 0.3
+
+
+def moving_error(data: Path, weights: Path) -> float:
+    """Mean error of the moving boxes of a log over their mean motion."""
+    network, _ = load_weights(weights)
+    frames = LogFrames.open(data / "frames/train/log0.h5")
+    ground = LogColumns.open(data / "ground/train/log0.h5", "ground/1", frames).column("ground")
+    label = LogColumns.open(data / "clusters/train/log0.h5", "clusters/1", frames).column("label")
+    prediction = predict_log(network, frames, ground)
+    rows = (label == 2) & (np.arange(len(label)) < frames.span(2).stop)
+    yaw = 0.01 * np.repeat(np.arange(frames.num_frames), np.diff(frames.frame_start))[rows] + 0.01
+    motion = 0.8 * np.stack([np.cos(yaw), -np.sin(yaw), np.zeros_like(yaw)], axis=1)
+    return float(np.linalg.norm(prediction.residual[rows] - motion, axis=1).mean() / 0.8)
+
+
+def test_self_supervised_training_learns_the_motion(data: Path, tmp_path: Path, parameters: TrainParameters) -> None:
+    parameters = replace(
+        parameters, epochs=60, learning_rate=0.01, held_out=0.0, augment=replace(parameters.augment, rotation=0.0)
+    )
+    train_flow(data, tmp_path / "flow.safetensors", tmp_path / "curves", parameters)
+    assert moving_error(data, tmp_path / "flow.safetensors") < 0.6
+
+
+def test_loss_that_does_not_fit_the_labels_is_refused(parameters: TrainParameters) -> None:
+    values = json.loads(json.dumps(asdict(parameters)))
+    with pytest.raises(InputError, match=r"train\.loss deflow needs labels .*labels is clusters"):
+        from_mapping("train", TrainParameters, {**values, "loss": "deflow"})
+    with pytest.raises(InputError, match=r"train\.model\.range along x must be a multiple of 8 voxels"):
+        from_mapping("train", TrainParameters, {**values, "model": {**values["model"], "voxel": 0.9}})
+    with pytest.raises(InputError, match=r"train\.augment\.reverse"):
+        from_mapping("train", TrainParameters, {**values, "loss": "ff3d", "labels": "truth"})
+
+
+def test_gpu_that_is_not_there_is_one_sentence(
+    data: Path, tmp_path: Path, parameters: TrainParameters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    monkeypatch.setenv("SCENEFLOW_DEVICE", "cuda")
+    with pytest.raises(InputError, match="no GPU"):
+        train_flow(data, tmp_path / "flow.safetensors", tmp_path / "curves", parameters)
+
+
+def test_loss_that_diverges_is_one_sentence(data: Path, tmp_path: Path, parameters: TrainParameters) -> None:
+    wild = replace(parameters, learning_rate=1e30, gradient_clip=0.0, epochs=5)
+    with pytest.raises(InputError, match="diverged"):
+        train_flow(data, tmp_path / "flow.safetensors", tmp_path / "curves", wild)
+
+
+def test_schedule() -> None:
+    cosine = ScheduleParameters("cosine", warmup=0.1, floor=0.1, drop=0.5)
+    assert [factor(cosine, step, 100) for step in (0, 9, 10, 55, 100)] == pytest.approx([1 / 11, 10 / 11, 1, 0.55, 0.1])
+    steps = replace(cosine, kind="step", warmup=0.0)
+    assert [factor(steps, step, 100) for step in (0, 49, 50, 99)] == pytest.approx([1, 1, 0.1, 0.1])
+    assert factor(replace(cosine, kind="constant", warmup=0.0), 99, 100) == 1
+
+
+def test_weights_file(tmp_path: Path, parameters: TrainParameters) -> None:
+    network = parameters.model.build()
+    for name in ("a", "b"):
+        save_weights(tmp_path / name, network, parameters.model, {"seed": 1, "data": "x"})
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    loaded, description = load_weights(tmp_path / "a")
+    assert description["frame"] == "ego" and description["training"] == {"seed": 1, "data": "x"}
+    for name, value in network.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], value), name
+    assert not loaded.training
+
+
+def test_weights_that_cannot_be_loaded(tmp_path: Path, parameters: TrainParameters) -> None:
+    with pytest.raises(InputError, match="does not exist"):
+        load_weights(tmp_path / "none")
+    save_weights(tmp_path / "a", parameters.model.build(), replace(parameters.model, width=16), {})
+    with pytest.raises(InputError, match="does not fit its architecture"):
+        load_weights(tmp_path / "a")
+    save_weights(tmp_path / "b", parameters.model.build(), replace(parameters.model, kind="fastflow3d"), {})
+    with pytest.raises(InputError, match="does not fit its architecture"):
+        load_weights(tmp_path / "b")
+    (tmp_path / "c").write_bytes((tmp_path / "a").read_bytes()[:1000])
+    with pytest.raises(InputError, match="damaged"):
+        load_weights(tmp_path / "c")
+
+
+def test_prediction_leaves_ground_and_far_points_at_zero(data: Path, parameters: TrainParameters) -> None:
+    torch.manual_seed(0)
+    network = replace(parameters.model, range=(-8.0, -8.0, -1.0, 8.0, 8.0, 4.0)).build().eval()
+    frames = LogFrames.open(data / "frames/train/log0.h5")
+    ground = LogColumns.open(data / "ground/train/log0.h5", "ground/1", frames).column("ground")
+    prediction = predict_log(network, frames, ground)
+    assert prediction.has_flow.tolist() == [True, True, True, False]
+    assert not prediction.residual[~prediction.covered].any()
+    assert not prediction.covered[ground].any() and not prediction.covered[frames.span(3)].any()
+    warped = frames.xyz(0).astype(np.float64) @ frames.ego1_SE3_ego0(0)[:3, :3].T + frames.ego1_SE3_ego0(0)[:3, 3]
+    near = (np.abs(warped[:, :2]) < 7.99).all(1) & ~ground[frames.span(0)]
+    assert prediction.covered[frames.span(0)][near].all()
+    assert prediction.residual[frames.span(0)][near].any()
+
+
+def test_stage_modules_import_no_framework() -> None:
+    heavy = "{'torch', 'lightning', 'scipy', 'dvc'}"
+    code = f"import sys, stages.train, stages.predict; print(sorted({heavy} & set(sys.modules)))"
+    environment = {**os.environ, "PYTHONPATH": os.getcwd()}
+    assert subprocess.check_output([sys.executable, "-c", code], env=environment).strip() == b"[]"
