@@ -1,0 +1,102 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""The kernels and their host code without a GPU: the source compiled as C++, see emulator/."""
+
+import contextlib
+import ctypes
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+
+from kernels.cuda import build, chamfer, layout, tree
+from kernels.reference import chamfer_reference, nearest_reference
+from tests.kernels.clouds import CASES, offsets_of, random
+
+pytestmark = pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler (g++) here")
+
+HARD = ("lidar", "collinear z", "all equal", "lattice between", "crowded", "sphere", "not finite", "nothing finite")
+SMALL = ("0 and 1 points", "1 and 0 points", "1 and 1 points", "31 and 33 points", "33 and 0 points", "1024 points")
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    folder = tmp_path_factory.mktemp("emulator")
+    for name in build.SOURCES:  # no names without overloads, so that the kernels may be called like functions
+        text = (Path(build.__file__).parent.parent / "csrc" / name).read_text()
+        (folder / name).write_text(text.replace('extern "C" ', ""))
+    here = Path(__file__).parent / "emulator"
+    macros = [f"-D{name.upper()}={value}" for name, value in vars(layout.SHAPE).items()]
+    # Contraction is off as it is on the GPU; a misaligned access kills the process as it would kill the kernel.
+    flags = ["-std=c++14", "-O1", "-w", "-shared", "-fPIC", "-ffp-contract=off"]
+    flags += ["-fsanitize=alignment", "-fno-sanitize-recover=alignment", "-static-libubsan"]
+    out = folder / "emulator.so"
+    subprocess.run(["g++", *flags, *macros, f"-I{folder}", f"-I{here}", "-o", out, here / "main.cpp"], check=True)
+    library = ctypes.CDLL(str(out))
+    library.run.argtypes = [ctypes.c_char_p] + [ctypes.c_int] * 3 + [ctypes.c_char_p] * 2
+    return library
+
+
+@pytest.fixture(autouse=True)
+def emulated(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Launcher:
+        def __init__(self, device: torch.device) -> None: ...
+
+        def zero(self, address: int, size: int) -> None:
+            ctypes.memset(address, 0, size)
+
+        def __call__(self, name: str, blocks: int, clouds: int, threads: int, *structs: bytes) -> None:
+            if blocks:
+                assert library.run(name.encode(), blocks, clouds, threads, structs[0], (*structs, None)[1]) == 0
+
+        def together(self, name: str, items: int, threads: int, struct: bytes) -> None:
+            self(name, min(items, 3), 1, threads, struct)
+
+    for module in (tree, chamfer):
+        monkeypatch.setattr(module, "Launcher", Launcher)
+        monkeypatch.setattr(module, "on_device", lambda device: contextlib.nullcontext())
+
+
+@pytest.mark.parametrize("cap", (None, 0.5))
+@pytest.mark.parametrize("case", HARD + SMALL)
+def test_search_equals_brute_force(case, cap):
+    a, b = (cloud[:1300].contiguous() for cloud in CASES[case]())
+    offsets = offsets_of(len(a) // 9, len(a) - len(a) // 9), offsets_of(len(b) // 8, len(b) - len(b) // 8)
+    rows = offsets[0].tolist(), offsets[1].tolist()
+    answers = tree.search_pair(a, b, *rows, cap, both=True)
+    expected = nearest_reference(a, b, *offsets, cap), nearest_reference(b, a, *offsets[::-1], cap)
+    for which in (0, 1):
+        assert torch.equal(answers.of(which)[0], expected[which][0])
+        assert torch.equal(answers.of(which)[1], expected[which][1])
+    index, distance = tree.BoxSearch(b, rows[1]).nearest(a, rows[0], cap)
+    assert torch.equal(index, expected[0][0]) and torch.equal(distance, expected[0][1])
+
+
+def _cases():
+    """Every combination; the emulator takes 20 s for one, so that all but the widest belong to the full tests."""
+    for wanted in ((True, True), (True, False), (False, True)):
+        for prepared in (False, True):
+            marks = () if wanted == (True, True) and prepared else (pytest.mark.slow,)
+            yield pytest.param(wanted, prepared, marks=marks)
+
+
+@pytest.mark.parametrize("wanted, prepared", _cases())
+def test_chamfer_of_many_samples(wanted, prepared):
+    sizes = [3, 0, 40, 1] * 17  # more samples than one launch holds
+    a, b = random(sum(sizes), 1), random(sum(sizes), 2)
+    offsets = offsets_of(*sizes), offsets_of(*sizes[::-1])
+    rows = offsets[0].tolist(), offsets[1].tolist()
+    search = tree.BoxSearch(b, rows[1]) if prepared else None
+    own = [cloud.clone().requires_grad_(want) for cloud, want in zip((a, b), wanted, strict=True)]
+    weights = random(len(sizes), 3)[:, 0]
+    loss = chamfer.ChamferFunction.apply(*own, *rows, 1.0, search)
+    (loss * weights).sum().backward()
+    exact = [cloud.double().requires_grad_(want) for cloud, want in zip((a, b), wanted, strict=True)]
+    expected = chamfer_reference(*exact, *offsets, 1.0)
+    (expected * weights).sum().backward()
+    torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=0)
+    for mine, other, want in zip(own, exact, wanted, strict=True):
+        assert (mine.grad is not None) == want
+        assert not want or (mine.grad - other.grad).norm() <= 1e-5 * other.grad.norm()
