@@ -3,7 +3,8 @@
 """The local metrics of OpenSceneFlow, which papers quote and which are not the official ones.
 
 A circle of 35 m around the lidar instead of a box; three-way and IoU are means over frames, in which a frame
-without such points counts as 0; all background points count as static whatever their speed.
+without such points counts as 0 (a group that occurs in no frame is absent); all background points count as static
+whatever their speed.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stages.evaluation.accumulate import FrameSums, Totals
-from stages.evaluation.bins import bin_counts, bin_sums, cells
+from stages.evaluation.bins import bin_counts, bin_sums, cells, present
 from stages.evaluation.buckets import BUCKETS
 from stages.evaluation.classes import META_CLASSES
 from stages.evaluation.frame import FrameErrors, FrameTruth
@@ -51,11 +52,13 @@ def opensceneflow_bins(truth: FrameTruth) -> OpenSceneFlowBins:
     x, y = truth.sensor_points[:, 0], truth.sensor_points[:, 1]
     scored = eligible & (x * x + y * y <= _RADIUS**2)
     group = cells(scored, (truth.category > 0) * np.int8(2) + truth.dynamic, _GROUPS)
+    points = bin_counts(group, _GROUPS)
     meta = truth.meta
     bucket = np.where(meta > 0, truth.bucket, 0)
     cell = cells(scored & (meta >= 0), meta * BUCKETS + bucket, _TABLE)
     fixed: FrameSums = {
         "osf_frames": np.ones(1, dtype=np.int64),
+        "osf_groups": points,
         "osf_count": bin_counts(cell, _TABLE),
         "osf_speed": bin_sums(cell, _TABLE, truth.speed),
     }
@@ -64,11 +67,13 @@ def opensceneflow_bins(truth: FrameTruth) -> OpenSceneFlowBins:
 
 def opensceneflow_sums(truth: FrameTruth, bins: OpenSceneFlowBins, errors: FrameErrors) -> FrameSums:
     """Counts and sums of one frame; its three-way errors enter as the frame's means."""
-    means = bin_sums(bins.group, _GROUPS, errors.error) / np.maximum(bin_counts(bins.group, _GROUPS), 1)
+    means = bin_sums(bins.group, _GROUPS, errors.error) / np.maximum(bins.fixed["osf_groups"], 1)
     true, guessed = bins.scored & truth.dynamic, bins.scored & errors.dynamic
-    iou = np.count_nonzero(true & guessed) / (np.count_nonzero(true | guessed) + _IOU_EPSILON)
+    union = np.count_nonzero(true | guessed)
+    iou = np.count_nonzero(true & guessed) / (union + _IOU_EPSILON)
     return {
         **bins.fixed,
+        "osf_union": np.array([union], dtype=np.int64),
         "osf_means": np.append(means, iou),
         "osf_error": bin_sums(bins.cell, _TABLE, errors.error),
         **range_sums(bins.distances, errors, "osf_range"),
@@ -77,12 +82,17 @@ def opensceneflow_sums(truth: FrameTruth, bins: OpenSceneFlowBins, errors: Frame
 
 def opensceneflow_metrics(totals: Totals) -> dict[str, dict[str, object]]:
     """Three-way, bucketed and range-wise numbers by the rules of this module."""
-    frames = int(totals["osf_frames"][0])
-    means = dict(zip((*_NAMES, "dynamic_iou"), (totals["osf_means"] / max(frames, 1)).tolist(), strict=True))
-    mean = (means["fd"] + means["fs"] + means["bs"]) / 3
-    names = ("fd", "fs", "bs", "dynamic_iou")
     return {
-        "threeway": {"mean": mean, **{name: means[name] for name in names}} if frames else {},
+        "threeway": dict(_threeway(totals)),
         "bucketed": dict(bucketed(totals["osf_count"], totals["osf_error"], totals["osf_speed"])),
         "range": dict(range_metrics(totals, "osf_range")),
     }
+
+
+def _threeway(totals: Totals) -> dict[str, float]:
+    """Means over frames; a group that has points in some frame is 0 in the others, one that has none is absent."""
+    there = np.append(totals["osf_groups"], totals["osf_union"]) > 0
+    values = np.where(there, totals["osf_means"] / max(int(totals["osf_frames"][0]), 1), np.nan)
+    means = dict(zip((*_NAMES, "dynamic_iou"), values.tolist(), strict=True))
+    mean = (means["fd"] + means["fs"] + means["bs"]) / 3
+    return present({"mean": mean, **{name: means[name] for name in ("fd", "fs", "bs", "dynamic_iou")}})

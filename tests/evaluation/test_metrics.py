@@ -136,7 +136,8 @@ def test_a_frame_without_valid_points_gives_absent_entries(points: int) -> None:
     for name in ("bucketed", "bucketed_all", "threeway_v2", "threeway_v2_all", "range"):
         assert metrics[name] == {"dynamic": {}, "static": {}}
     assert metrics["threeway"] == {} and metrics["v1"] == {}
-    assert metrics["opensceneflow"]["bucketed"] == {"dynamic": {}, "static": {}}
+    empty = {"dynamic": {}, "static": {}}
+    assert metrics["opensceneflow"] == {"threeway": {}, "bucketed": empty, "range": empty}
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics
 
 
@@ -150,6 +151,14 @@ def test_an_empty_frame_changes_no_pooled_number_but_the_frame_means() -> None:
     assert metrics["v1"] == alone["v1"] and metrics["bucketed"] == alone["bucketed"]
     # The published local metric counts the empty frame as an error of 0.
     assert metrics["opensceneflow"]["threeway"]["fd"] == alone["opensceneflow"]["threeway"]["fd"] / 2 == 0.5
+
+
+def test_a_group_of_the_published_local_metric_without_points_is_absent() -> None:
+    background = truth_of([[1, 1, 0], [2, 2, 0]], [[0, 0, 0], [0, 0, 0]], [0, 0])
+    metrics = score(background, np.zeros((2, 3)))["opensceneflow"]["threeway"]
+    assert metrics == {"bs": 0.0}  # nothing moves and nothing was called moving: no IoU either, and so no mean
+    false_alarm = score(background, [[1, 0, 0], [0, 0, 0]])["opensceneflow"]["threeway"]
+    assert false_alarm == {"bs": 0.5, "dynamic_iou": 0.0}
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, 2e6])
