@@ -4,7 +4,7 @@
 
 import sys
 
-from stages.evaluation.command import OPTIONS, run
+from stages.evaluation.command import is_command, run
 from stages.evaluation.evaluate import EvaluateParameters, score_pipeline
 from stages.evaluation.split import PREDICTIONS
 from stages.evaluation.table import headline_table
@@ -20,7 +20,7 @@ def main(parameters: EvaluateParameters) -> None:
 
 
 if __name__ == "__main__":
-    if any(argument.split("=")[0] in OPTIONS for argument in sys.argv[1:]):
+    if is_command(sys.argv[1:]):
         run(sys.argv[1:])
     else:
         stage_main("evaluate", main, Parameters)

@@ -5,7 +5,7 @@
 import sys
 
 from stages.evaluation.submission import SubmitParameters
-from stages.evaluation.submit import submit_split
+from stages.evaluation.submit import cautions, submit_split
 from stages.pipeline.main import stage_main
 
 Parameters = SubmitParameters
@@ -17,8 +17,8 @@ def main(parameters: SubmitParameters) -> None:
     archives = submit_split(SPLIT, parameters)
     for archive in archives:
         sys.stdout.write(f"{archive} ({archive.stat().st_size / 2**20:.1f} MiB)\n")
-    if not archives:
-        sys.stderr.write(f"split {SPLIT} has no logs\n")
+    for caution in cautions(parameters) if archives else [f"split {SPLIT} has no logs"]:
+        sys.stderr.write(f"{caution}\n")
 
 
 if __name__ == "__main__":

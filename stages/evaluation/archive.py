@@ -2,18 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Archives of leaderboard files: the same bytes for the same files, checked after they are written."""
 
-import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from models.errors import InputError
-from stages.evaluation.selection import STRIDE
-from stages.evaluation.sources import FLOW_COLUMNS
+from stages.evaluation.feathers import read_feather
+from stages.evaluation.predictions import FLOW_COLUMNS
 from stages.frames.write import atomic
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time a zip can hold; a real one would change the bytes
@@ -45,49 +45,62 @@ def check_v1(folder: Path, masks: Path) -> None:
         raise InputError(f"{folder} would be refused by leaderboard v1: {error}") from error
 
 
-def check_v2(archive: Path, sweeps: Mapping[str, int], points: Mapping[str, Mapping[int, int]]) -> None:
+def check_copy(archive: Path, folder: Path) -> None:
+    """Raise InputError unless an archive holds the files of a folder, all of them, no others and byte for byte."""
+    files = {file.relative_to(folder).as_posix(): file for file in folder.rglob("*.feather")}
+    with zipfile.ZipFile(archive) as zipped:
+        check_names(zipped, files, "v1")
+        for name, file in files.items():
+            if zipped.read(name) != file.read_bytes():
+                raise InputError(f"v1: {name} of the archive is not the file that was checked; run submit again")
+
+
+def check_v2(archive: Path, rows: Mapping[str, int]) -> None:
     """v2's public rules, and finite values and the right rows, which it does not check and then fails on.
 
     Args:
         archive: the zip.
-        sweeps: number of sweeps of each log.
-        points: number of points of each sweep of each log.
+        rows: number of points of each file that it must hold.
     """
     with zipfile.ZipFile(archive) as file:
-        names = set(file.namelist())
+        check_names(file, {METADATA, *rows}, "v2")
         if not isinstance(json.loads(file.read(METADATA)).get("Is Supervised?"), bool):
             raise InputError(f"v2: {METADATA} must say whether the method is supervised")
-        for log, count in sweeps.items():
-            stems = sorted(Path(name).stem for name in names if Path(name).parent.name == log)
-            expected = [f"{frame:010d}" for frame in range(0, count - 1, STRIDE)]
-            if stems != expected:
-                raise InputError(f"v2: log {log} has frames {stems}, v2 wants {expected}")
-            for stem in stems:
-                columns = ("is_valid", *FLOW_COLUMNS)
-                check_table(file, f"{log}/{stem}.feather", columns, points[log][int(stem)])
+        for name, count in rows.items():
+            check_table(file, name, ("is_valid", *FLOW_COLUMNS), count)
 
 
-def check_v3(archive: Path, points: Mapping[str, Mapping[int, int]]) -> None:
-    """Columns, rows and finite values of every file.
+def check_v3(archive: Path, rows: Mapping[str, int]) -> None:
+    """Names, columns, rows and finite values; the leaderboard's own rules are not public.
 
     Args:
         archive: the zip.
-        points: number of points of each sweep of each log, by its time.
+        rows: number of points of each file that it must hold.
     """
     with zipfile.ZipFile(archive) as file:
-        for name in file.namelist():
-            path = Path(name)
-            check_table(file, name, FLOW_COLUMNS, points[path.parent.name][int(path.stem)])
+        check_names(file, rows, "v3")
+        for name, count in rows.items():
+            check_table(file, name, FLOW_COLUMNS, count)
+
+
+def check_names(file: zipfile.ZipFile, wanted: Iterable[str], format_: str) -> None:
+    """Raise InputError unless an archive holds the wanted files, each once, and nothing else."""
+    found, expected = Counter(file.namelist()), Counter(list(wanted))
+    if found == expected:
+        return
+    missing, foreign = sorted(expected - found), sorted(found - expected)
+    parts = [f"lacks {missing[0]} and {len(missing) - 1} more"] if missing else []
+    parts += [f"has {foreign[0]} and {len(foreign) - 1} more that it must not hold"] if foreign else []
+    raise InputError(f"{format_}: the archive {' and '.join(parts)}; run submit again")
 
 
 def check_table(file: zipfile.ZipFile, name: str, columns: tuple[str, ...], rows: int) -> None:
     """Raise InputError unless a file of an archive has these columns, this many rows, and finite flow."""
-    import pyarrow.feather as feather
-
-    table = feather.read_table(io.BytesIO(file.read(name)))
-    if tuple(table.column_names) != columns or table.num_rows != rows:
-        found = f"{table.num_rows} rows of {', '.join(table.column_names)}"
+    table = read_feather(file.read(name), f"{name} of the archive")
+    counts = {len(values) for values in table.values()}
+    if tuple(table) != columns or counts != {rows}:
+        found = f"{max(counts, default=0)} rows of {', '.join(table)}"
         raise InputError(f"{name} of the archive has {found}, but {rows} rows of {', '.join(columns)} are wanted")
     for column in FLOW_COLUMNS:
-        if not np.isfinite(table[column].to_numpy()).all():
+        if not np.isfinite(table[column].astype(np.float64)).all():
             raise InputError(f"{name} of the archive has flow that is not finite; predict this log again")

@@ -9,11 +9,22 @@ from typing import Any
 
 from models.data.logfile import LogColumns, log_ids
 from stages.evaluation.bootstrap import BootstrapParameters
-from stages.evaluation.protocol import protocol, provenance
+from stages.evaluation.masks import require_masks
+from stages.evaluation.protocol import catalog_digest, protocol, provenance
 from stages.evaluation.scores import ScoreParameters
 from stages.evaluation.selection import Frames
 from stages.evaluation.sources import Missing
-from stages.evaluation.split import Source, merge_scores, report, score_logs, write_report, write_tables
+from stages.evaluation.split import (
+    Scenes,
+    Source,
+    merge_scores,
+    report,
+    score_logs,
+    score_scenes,
+    write_report,
+    write_tables,
+)
+from stages.pipeline.digest import value_digest
 
 
 @dataclass(frozen=True)
@@ -48,24 +59,48 @@ def score_pipeline(split: str, parameters: EvaluateParameters) -> dict[str, Any]
     )
     output = Path("data/evaluation") / split
     attributes = {log: LogColumns.open(path, "predictions/1").attributes for log, path in source.predictions.items()}
-    content = score(source, parameters, Path(f"data/catalog/{split}.json"), output, provenance(attributes))
+    content = score(source, parameters, Path(f"data/catalog/{split}.json"), output, provenance(attributes), output)
     write_report(Path(f"metrics/{split}.json"), content)
     return content
 
 
 def score(
-    source: Source, parameters: EvaluateParameters, catalog: Path, output: Path, made: dict[str, Any]
+    source: Source | Scenes,
+    parameters: EvaluateParameters,
+    catalog: Path | None,
+    output: Path,
+    made: dict[str, Any],
+    tables: Path | None,
 ) -> dict[str, Any]:
-    """Score a source and write its tables to `output`; returns the content of its metric file."""
-    score_logs(source, ScoreParameters(parameters.frames, parameters.missing), output)
+    """Score predictions.
+
+    Args:
+        source: what to score.
+        parameters: which frames count and how sure the numbers are.
+        catalog: the split's catalog; None names the logs by the digests of their frames, as scenes must be.
+        output: folder that takes the scores of each log.
+        made: provenance of the predictions.
+        tables: folder that takes the tables, if they are wanted.
+
+    Returns:
+        the content of the metric file.
+
+    Raises:
+        InputError: no catalog or no usable mask zip, before anything is scored; what scoring a log finds.
+    """
+    digest = None if catalog is None else catalog_digest(catalog)
+    require_masks(source.mask_zip)
+    run = ScoreParameters(parameters.frames, parameters.missing)
+    score_scenes(source, run, output) if isinstance(source, Scenes) else score_logs(source, run, output)
     merged = merge_scores(output)
     if not merged.logs:
         sys.stderr.write(f"split {source.split} has no logs\n")
     metrics, draws = report(merged, parameters.bootstrap)
-    if merged.totals:
-        write_tables(output, merged, draws)
+    if merged.totals and tables is not None:
+        write_tables(tables, merged, draws)
+    named = digest or value_digest({log: str(attributes["frames_digest"]) for log, attributes in merged.logs.items()})
     return {
-        "protocol": protocol(catalog, parameters.frames, parameters.missing, merged.logs, source.mask_zip),
+        "protocol": protocol(named, parameters.frames, parameters.missing, merged.logs, source.mask_zip),
         "provenance": made,
         **metrics,
     }

@@ -74,7 +74,6 @@ class FrameTruth:
         scored_range: valid, not ground by v1's rule, at any distance  # (N,)
         sensor_points: the points in the frame of the upper lidar, whose distances the published training
             code takes  # (N, 3)
-        moving: label of moving points where one is stored; None derives it from the flow  # (N,)
     """
 
     points: Float64
@@ -86,7 +85,6 @@ class FrameTruth:
     near_v2: Mask
     scored_range: Mask
     sensor_points: Float64
-    moving: Mask | None = None
 
     @cached_property
     def residual(self) -> Float64:
@@ -112,7 +110,7 @@ class FrameTruth:
     @cached_property
     def dynamic(self) -> Mask:
         """v1's flag of moving points  # (N,)."""
-        return self.speed >= DYNAMIC_V1 if self.moving is None else self.moving
+        return self.speed >= DYNAMIC_V1
 
 
 def v1_mask(points: Float64, ground: Mask) -> Mask:

@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The labels of one log as the metrics take them, a frame at a time."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from models.data.logfile import LogColumns, LogFrames
 from models.errors import InputError
 from stages.evaluation.baselines import Pair
-from stages.evaluation.frame import FrameTruth, by_columns, displacement, frame_truth, v1_mask
+from stages.evaluation.frame import FrameTruth, by_columns, displacement, frame_truth
+from stages.evaluation.masks import ground_rows, rule_mask
 from stages.labels.inputs import required
 
 SENSOR = "up_lidar"
@@ -49,6 +50,13 @@ class LogLabels:
     def ground_rule(self) -> str:
         """`map` where the log has both official masks, else what made the one mask that stands in for them."""
         return "map" if self.ground.has("ground_v1") else str(self.ground.attributes["rule"])
+
+    @property
+    def ground_digest(self) -> str:
+        """Digest of the one mask that stands in for the official ones, empty where the log has those."""
+        if self.ground.has("ground_v1"):
+            return ""
+        return hashlib.sha256(np.ascontiguousarray(self.ground.column("ground")).data).hexdigest()
 
     @property
     def mask_rule(self) -> str:
@@ -87,7 +95,7 @@ class LogLabels:
 
     def v1_mask(self, t: int) -> NDArray[np.bool_]:
         """Points of a frame that a v1 submission holds, by rule  # (N,)."""
-        return v1_mask(by_columns(self.frames.xyz(t)), self._ground(self.frames.span(t), "ground_v1"))
+        return rule_mask(self.frames, self.ground, t)
 
     def pair(self, t: int, truth: FrameTruth) -> Pair:
         """What a baseline sees of a frame."""
@@ -99,6 +107,5 @@ class LogLabels:
             points1=self.frames.xyz(t + 1)[~ground1],
         )
 
-    def _ground(self, rows: slice, name: str) -> NDArray[Any]:
-        column = self.ground.column(name if self.ground.has(name) else "ground")
-        return np.asarray(column[rows], dtype=np.bool_)
+    def _ground(self, rows: slice, name: str) -> NDArray[np.bool_]:
+        return ground_rows(self.ground, rows, name)

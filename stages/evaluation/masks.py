@@ -1,53 +1,54 @@
 # SPDX-FileCopyrightText: The sceneflow authors
 # SPDX-License-Identifier: Apache-2.0
-"""Official masks of leaderboard v1, from the zip that the organisers give."""
+"""Points that leaderboard v1 scores: by the organisers' mask zip, or by rule."""
 
-import io
 import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.logfile import LogFrames
+from models.data.logfile import LogColumns, LogFrames
 from models.errors import InputError
+from stages.evaluation.feathers import read_feather
+from stages.evaluation.frame import by_columns, v1_mask
+
+Mask = NDArray[np.bool_]
+_DAMAGE = (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError)
 
 
 @dataclass(frozen=True)
 class MaskZip:
-    """A zip with one column `mask` for each scored sweep, `<log_id>/<timestamp_ns>.feather`.
+    """An open zip with one column `mask` for each scored sweep, `<log_id>/<timestamp_ns>.feather`.
 
     Attributes:
         path: the zip.
+        archive: the same, open: finding an entry among thousands costs more than reading it.
+        log_stamps: times of the sweeps of each log that have a mask, ascending, nanoseconds.
     """
 
     path: Path
-
-    @classmethod
-    def open(cls, path: Path | None) -> "MaskZip | None":
-        """The masks of a zip, or None where no zip is given."""
-        return None if path is None else cls(path)
+    archive: zipfile.ZipFile
+    log_stamps: Mapping[str, list[int]]
 
     def stamps(self, log_id: str) -> list[int]:
         """Times of the sweeps of a log that have a mask, ascending, nanoseconds."""
-        with zipfile.ZipFile(self.path) as archive:
-            names = [Path(name) for name in archive.namelist() if name.endswith(".feather")]
-        return sorted(int(name.stem) for name in names if name.parent.name == log_id)
+        return self.log_stamps.get(log_id, [])
 
-    def mask(self, frames: LogFrames, t: int) -> NDArray[np.bool_]:
-        """Mask of one sweep (N,); InputError if it is not in the zip or has another number of rows."""
-        import pyarrow.feather as feather
-
+    def mask(self, frames: LogFrames, t: int) -> Mask:
+        """Mask of one sweep (N,); InputError if it is not in the zip, is damaged or has another number of rows."""
         name = f"{frames.log_id}/{int(frames.timestamp_ns[t])}.feather"
         try:
-            with zipfile.ZipFile(self.path) as archive:
-                table = feather.read_table(io.BytesIO(archive.read(name)))
+            content = self.archive.read(name)
         except KeyError:
             raise InputError(f"{self.path} has no mask {name}; take the zip of this split") from None
-        except (OSError, zipfile.BadZipFile) as error:
-            raise InputError(f"{self.path} cannot be read ({error}); fetch the mask zip again") from error
-        mask: NDArray[np.bool_] = table["mask"].to_numpy(zero_copy_only=False).astype(np.bool_)
+        except _DAMAGE as error:
+            raise InputError(f"{self.path}, {name} cannot be read ({error}); fetch the mask zip again") from error
+        mask = read_feather(content, f"{self.path}, {name}", ("mask",))["mask"].astype(np.bool_)
         rows = frames.span(t)
         if len(mask) != rows.stop - rows.start:
             raise InputError(
@@ -55,3 +56,48 @@ class MaskZip:
                 "take the zip of this release of the data"
             )
         return mask
+
+
+@contextmanager
+def open_masks(path: Path | None) -> Iterator[MaskZip | None]:
+    """The masks of a zip, or None where no zip is given; InputError if it is absent, damaged or of something else."""
+    if path is None:
+        yield None
+        return
+    try:
+        archive = zipfile.ZipFile(path)
+    except FileNotFoundError:
+        raise InputError(f"mask zip {path} does not exist; fetch it, or set mask_zip to null") from None
+    except _DAMAGE as error:
+        raise InputError(f"mask zip {path} cannot be read ({error}); fetch it again") from error
+    with archive:
+        stamps = _stamps(archive)
+        if not stamps:
+            raise InputError(f"{path} is no mask zip: it has no file <log_id>/<timestamp_ns>.feather; fetch it again")
+        yield MaskZip(path, archive, stamps)
+
+
+def _stamps(archive: zipfile.ZipFile) -> dict[str, list[int]]:
+    stamps: dict[str, list[int]] = {}
+    for name in archive.namelist():
+        path = PurePosixPath(name)
+        if len(path.parts) == 2 and path.suffix == ".feather" and path.stem.isdigit():
+            stamps.setdefault(path.parent.name, []).append(int(path.stem))
+    return {log: sorted(times) for log, times in stamps.items()}
+
+
+def require_masks(path: Path | None) -> None:
+    """Raise InputError if a mask zip is named and cannot be used; cheap, so that it can be done before the work."""
+    with open_masks(path):
+        pass
+
+
+def ground_rows(ground: LogColumns, rows: slice, name: str) -> Mask:
+    """A ground mask of some rows: the named one, or the one that stands in for it in a log without a map  # (N,)."""
+    column = ground.column(name if ground.has(name) else "ground")
+    return np.asarray(column[rows], dtype=np.bool_)
+
+
+def rule_mask(frames: LogFrames, ground: LogColumns, t: int) -> Mask:
+    """Points of a frame that a v1 submission holds by rule: in the 100 m box and not ground  # (N,)."""
+    return v1_mask(by_columns(frames.xyz(t)), ground_rows(ground, frames.span(t), "ground_v1"))

@@ -2,20 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """What was scored and how (protocol), and what made the prediction (provenance)."""
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from models.errors import InputError
 from stages.evaluation.selection import Frames
 from stages.evaluation.sources import Missing
-from stages.pipeline.digest import file_digest
+from stages.pipeline.digest import file_digest, value_digest
 
-METRIC_VERSION = 1
+METRIC_VERSION = 2
 CHANGES = {
     1: "v1 pooled over points, all 38 numbers; v2 within 35 m and unlimited; v2's own three-way; range-wise in the "
     "ego frame without the 100 m box; OpenSceneFlow's local metrics with distances from the upper lidar",
+    2: "as 1, but a group of OpenSceneFlow's three-way numbers that has points in no frame is absent, and the mean "
+    "with it, where it was 0",
 }
 
 _MASKS = {
@@ -26,12 +27,21 @@ _MASKS = {
 }
 _GROUND = {"map": "height raster: v1 <= 0.3 m over the truncated cell, v2 <= 0.4 m over the rounded cell"}
 
+_FRAMES = ("frames_v1", "frames_v2", "frames_imputed")
+
 # Attributes of a predictions file that say which log it is and not what made it.
 _OF_THE_LOG = ("schema", "log_id", "frames_digest", "split")
 
 
+def catalog_digest(catalog: Path) -> str:
+    """Digest of the scored split's catalog; InputError if there is none."""
+    if not catalog.is_file():
+        raise InputError(f"{catalog} does not exist; run `make catalog`, so that the score can say what was scored")
+    return file_digest(catalog)
+
+
 def protocol(
-    catalog: Path,
+    catalog: str,
     frames: Frames,
     missing: Missing,
     scores: Mapping[str, Mapping[str, Any]],
@@ -40,17 +50,15 @@ def protocol(
     """All that must agree between two scores for them to be compared.
 
     Args:
-        catalog: the scored split's catalog.
+        catalog: digest of the scored split's catalog.
         frames: which frames counted.
         missing: what was done with frames without prediction.
-        scores: attributes of each log's score file.
+        scores: attributes of the file of the model's scores of each log.
         mask_zip: v1's official masks, where they were used.
 
     Raises:
-        InputError: no catalog, or truth of different recipes.
+        InputError: truth of different recipes.
     """
-    if not catalog.exists():
-        raise InputError(f"{catalog} does not exist; run `make catalog`, so that the score can say what was scored")
     masks = dict(_MASKS)
     if any(log["mask"] == "scene" for log in scores.values()):
         masks["v1"] = "valid, not ground, in the scene's eval_mask where it has one"
@@ -58,26 +66,32 @@ def protocol(
         masks["v1"] = f"valid, official mask zip {file_digest(mask_zip)[:32]}"
     return {
         "metric_version": METRIC_VERSION,
-        "catalog": file_digest(catalog),
+        "catalog": catalog,
         "frames": frames,
         "missing_frames": missing,
         "logs": len(scores),
-        "frames_v1": sum(int(log["frames_v1"]) for log in scores.values()),
-        "frames_v2": sum(int(log["frames_v2"]) for log in scores.values()),
+        **{name: sum(int(log[name]) for log in scores.values()) for name in _FRAMES},
         "truth": _one({name: str(log["truth"]) for name, log in scores.items()}, "truth of recipe"),
-        "ground": ground_text(str(log["ground"]) for log in scores.values()),
+        "ground": ground_text({name: (str(log["ground"]), str(log["ground_digest"])) for name, log in scores.items()}),
         "masks": masks,
     }
 
 
-def ground_text(rules: Iterable[str]) -> str:
-    """The ground rule, and in how many logs another mask stands in because they have no map."""
-    count = Counter(rules)
-    if len(count) == 1:
-        rule = next(iter(count))
-        return _GROUND.get(rule, f"{rule}, for v1 and v2 alike")
-    parts = [_GROUND["map"]] if "map" in count else []
-    parts += [f"{number} logs without a map by {rule}" for rule, number in sorted(count.items()) if rule != "map"]
+def ground_text(rules: Mapping[str, tuple[str, str]]) -> str:
+    """The ground rule, and in how many logs another mask stands in because they have no map.
+
+    Args:
+        rules: of each log, its rule, and the digest of the mask where that is not by map: other settings of the same
+            rule score other points.
+    """
+    parts = []
+    for rule in sorted({rule for rule, _ in rules.values()}, key=lambda rule: (rule != "map", rule)):
+        digests = {log: digest for log, (name, digest) in rules.items() if name == rule}
+        if rule == "map":
+            parts.append(_GROUND["map"])
+            continue
+        where = "for v1 and v2 alike" if len(digests) == len(rules) else f"in {len(digests)} logs without a map"
+        parts.append(f"{rule} {where} (masks {value_digest(digests)[:32]})")
     return "; ".join(parts)
 
 

@@ -18,8 +18,8 @@ from stages.evaluation.families import FAMILIES, FrameScorer
 from stages.evaluation.frame import FrameTruth, frame_errors
 from stages.evaluation.headline import headline
 from stages.evaluation.labels import LogLabels
-from stages.evaluation.masks import MaskZip
-from stages.evaluation.selection import STRIDE, Frames, families_of
+from stages.evaluation.masks import MaskZip, open_masks
+from stages.evaluation.selection import STRIDE, Frames, families_of, v1_frames
 from stages.evaluation.sources import Missing, Prediction, open_source
 from stages.frames.write import write_columns
 from stages.labels.inputs import required
@@ -28,7 +28,8 @@ SCHEMA = "scores/1"
 BLOCK = 5  # consecutive scored frames that are resampled together
 
 Predictions = Mapping[str, Prediction]  # of one frame, by name
-Predict = Callable[[LogLabels, int, FrameTruth], Predictions]
+# Of a log's frame, given its truth and v1's official mask (N,) where there is one.
+Predict = Callable[[LogLabels, int, FrameTruth, NDArray[np.bool_] | None], Predictions]
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,13 @@ class LogScores:
 
     Attributes:
         frames: number of frames scored by v1, and by v2.
+        imputed: number of scored frames without prediction, scored as ego motion.
         totals: of each prediction, over the log.
         blocks: of each prediction, the headline's tables of each block.
     """
 
     frames: dict[str, int] = field(default_factory=lambda: {"v1": 0, "v2": 0})
+    imputed: int = 0
     totals: dict[str, Accumulator] = field(default_factory=dict)
     blocks: dict[str, list[Totals]] = field(default_factory=dict)
 
@@ -73,21 +76,20 @@ def score_frames(
         labels: the log.
         predict: gives the predictions of a frame.
         parameters: which frames count.
-        phase: residue of the log's frames on leaderboard v1.
-        masks: v1's official masks; None makes them by rule.
+        phase: residue of the log's frames on leaderboard v1, where there are no official masks.
+        masks: v1's official masks, which name its frames too; None makes both by rule.
         families: metric families that the predictions cover.
     """
     scores = LogScores()
-    for frames in _blocks(labels, parameters, phase, families):
+    for block_frames in _blocks(labels, parameters, _families(labels, parameters, phase, masks, families)):
         block: dict[str, Accumulator] = {}
-        for t in frames:
-            wanted = tuple(f for f in families_of(t, parameters.frames, phase) if f in families)
+        for t, wanted in block_frames.items():
             for family in scores.frames:
                 scores.frames[family] += family in wanted
             mask = masks.mask(labels.frames, t) if masks is not None and "v1" in wanted else None
             truth = labels.frame(t, mask)
             scorer = FrameScorer(truth, wanted)
-            for name, (residual, dynamic) in predict(labels, t, truth).items():
+            for name, (residual, dynamic) in predict(labels, t, truth, mask).items():
                 errors = _errors(labels, t, name, truth, residual, dynamic)
                 block.setdefault(name, Accumulator()).add(scorer.sums(errors))
         for name, accumulator in block.items():
@@ -96,14 +98,23 @@ def score_frames(
     return scores
 
 
+def _families(
+    labels: LogLabels, parameters: ScoreParameters, phase: int, masks: MaskZip | None, families: tuple[str, ...]
+) -> dict[int, tuple[str, ...]]:
+    """The frames that count for one of the families, in order, each with those that it counts for."""
+    v1 = set(v1_frames(labels.frames, masks, phase)) if parameters.frames == "official" else set()
+    of_frame = {t: families_of(t, parameters.frames, v1) for t in labels.has_flow().tolist()}
+    counted = {t: tuple(f for f in wanted if f in families) for t, wanted in of_frame.items()}
+    return {t: wanted for t, wanted in counted.items() if wanted}
+
+
 def _blocks(
-    labels: LogLabels, parameters: ScoreParameters, phase: int, families: tuple[str, ...]
-) -> Iterator[list[int]]:
-    """The frames that count for one of the families, in blocks of consecutive ones."""
+    labels: LogLabels, parameters: ScoreParameters, scored: Mapping[int, tuple[str, ...]]
+) -> Iterator[dict[int, tuple[str, ...]]]:
+    """Frames in blocks of consecutive ones."""
     length = BLOCK if parameters.frames == "all" else BLOCK * STRIDE
-    scored = [t for t in labels.has_flow().tolist() if {*families} & {*families_of(t, parameters.frames, phase)}]
     for block in sorted({t // length for t in scored}):
-        yield [t for t in scored if t // length == block]
+        yield {t: wanted for t, wanted in scored.items() if t // length == block}
 
 
 def _errors(
@@ -133,12 +144,13 @@ def baseline_log(
     """Scores of the baselines on one log, from its `frames`, `truth` and `ground`, to `scores`."""
     labels = LogLabels.open(log_id, inputs)
 
-    def predict(labels: LogLabels, t: int, truth: FrameTruth) -> Predictions:
+    def predict(labels: LogLabels, t: int, truth: FrameTruth, _: object) -> Predictions:
         pair = labels.pair(t, truth)
         return {name: (baseline(pair), None) for name, baseline in BASELINES.items()}
 
-    masks = MaskZip.open(inputs.get("masks"))
-    write_scores(outputs["scores"], labels, score_frames(labels, predict, parameters, arguments["phase"], masks))
+    with open_masks(inputs.get("masks")) as masks:
+        scores = score_frames(labels, predict, parameters, arguments["phase"], masks)
+    write_scores(outputs["scores"], labels, scores)
 
 
 def model_log(
@@ -150,20 +162,25 @@ def model_log(
 ) -> None:
     """Scores of a model on one log, from its `frames`, `truth`, `ground` and `predictions`, to `scores`."""
     labels = LogLabels.open(log_id, inputs)
-    masks = MaskZip.open(inputs.get("masks"))
     path = required(inputs, "predictions", log_id)
-    source = open_source(path, labels.frames, parameters.frames, masks)
+    source = open_source(path, labels.frames, parameters.frames)
+    imputed: list[int] = []
 
-    def predict(labels: LogLabels, t: int, truth: FrameTruth) -> Predictions:
-        prediction = source.predict(labels, t)
-        if prediction is None and parameters.missing == "refuse":
+    def predict(labels: LogLabels, t: int, truth: FrameTruth, mask: NDArray[np.bool_] | None) -> Predictions:
+        prediction = source.predict(labels, t, mask)
+        if prediction is not None:
+            return {"model": prediction}
+        if parameters.missing == "refuse":
             raise InputError(
                 f"{path} has no prediction of frame {t} ({int(labels.frames.timestamp_ns[t])}) of log {log_id}; "
                 "predict it, or set missing to ego_motion"
             )
-        return {"model": (np.zeros_like(truth.points), None) if prediction is None else prediction}
+        imputed.append(t)
+        return {"model": (np.zeros_like(truth.points), None)}
 
-    scores = score_frames(labels, predict, parameters, arguments["phase"], masks, source.families)
+    with open_masks(inputs.get("masks")) as masks:
+        scores = score_frames(labels, predict, parameters, arguments["phase"], masks, source.families)
+    scores.imputed = len(imputed)
     write_scores(outputs["scores"], labels, scores)
 
 
@@ -180,8 +197,10 @@ def write_scores(path: Path, labels: LogLabels, scores: LogScores) -> None:
         "frames_digest": labels.frames.digest,
         "frames_v1": scores.frames["v1"],
         "frames_v2": scores.frames["v2"],
+        "frames_imputed": scores.imputed,
         "truth": labels.recipe,
         "ground": labels.ground_rule,
+        "ground_digest": labels.ground_digest,
         "mask": labels.mask_rule,
     }
     write_columns(path, SCHEMA, columns, attributes)
@@ -190,7 +209,8 @@ def write_scores(path: Path, labels: LogLabels, scores: LogScores) -> None:
 def read_scores(path: Path) -> tuple[LogScores, Mapping[str, Any]]:
     """Scores of a log and the attributes of their file."""
     file = LogColumns.open(path, SCHEMA)
-    scores = LogScores(frames={"v1": int(file.attributes["frames_v1"]), "v2": int(file.attributes["frames_v2"])})
+    frames = {name: int(file.attributes[f"frames_{name}"]) for name in ("v1", "v2")}
+    scores = LogScores(frames, int(file.attributes["frames_imputed"]))
     parts: dict[str, dict[str, NDArray[Any]]] = {}
     tables: dict[str, dict[str, NDArray[Any]]] = {}
     for column in file.names:

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Predictions of one log, from whatever file or folder they come in."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,14 +13,15 @@ from numpy.typing import NDArray
 from models.data.logfile import LogColumns, LogFrames
 from models.errors import InputError
 from stages.evaluation.families import FAMILIES
+from stages.evaluation.feathers import read_feather
 from stages.evaluation.labels import LogLabels
-from stages.evaluation.masks import MaskZip
+from stages.evaluation.predictions import FLOW_COLUMNS, open_predictions
 from stages.evaluation.selection import Frames
 
 Missing = Literal["refuse", "ego_motion"]
+Mask = NDArray[np.bool_]
 # Residual flow (N, 3) in the axes of ego frame 1, and moving points (N,) where the prediction has its own flag.
-Prediction = tuple[NDArray[Any], NDArray[np.bool_] | None]
-FLOW_COLUMNS = ("flow_tx_m", "flow_ty_m", "flow_tz_m")
+Prediction = tuple[NDArray[Any], Mask | None]
 
 
 class PredictionSource(Protocol):
@@ -31,29 +31,17 @@ class PredictionSource(Protocol):
     def families(self) -> tuple[str, ...]:
         """Metric families whose points the predictions cover."""
 
-    def predict(self, labels: LogLabels, t: int) -> Prediction | None:
-        """The prediction of a frame, or None where there is none."""
+    def predict(self, labels: LogLabels, t: int, mask: Mask | None = None) -> Prediction | None:
+        """The prediction of a frame, or None where there is none; a mask is v1's official one  # (N,)."""
 
 
-def open_source(path: Path, frames: LogFrames, which: Frames, masks: MaskZip | None = None) -> PredictionSource:
+def open_source(path: Path, frames: LogFrames, which: Frames) -> PredictionSource:
     """Predictions of a log: our HDF5 file, or a folder of leaderboard files.
 
     Raises:
         InputError: another log's file, a wrong number of rows or frames, a folder of no known format.
     """
-    return LeaderboardFolder(path, which, masks) if path.is_dir() else PipelineFile(open_predictions(path, frames))
-
-
-def open_predictions(path: Path, frames: LogFrames) -> LogColumns:
-    """Map a predictions file; InputError for another log's, a wrong number of rows or frames."""
-    predictions = LogColumns.open(path, "predictions/1", frames)
-    rows, sweeps = predictions.column("residual").shape, predictions.column("has_flow").shape
-    if rows != (frames.num_points, 3) or sweeps != (frames.num_frames,):
-        raise InputError(
-            f"{path} has residuals of shape {rows} and {sweeps[0]} frames, but log {frames.log_id} has "
-            f"{frames.num_points} points in {frames.num_frames} frames; predict it again"
-        )
-    return predictions
+    return LeaderboardFolder(path, which) if path.is_dir() else PipelineFile(open_predictions(path, frames))
 
 
 @dataclass(frozen=True)
@@ -63,7 +51,7 @@ class PipelineFile:
     columns: LogColumns
     families: tuple[str, ...] = FAMILIES
 
-    def predict(self, labels: LogLabels, t: int) -> Prediction | None:
+    def predict(self, labels: LogLabels, t: int, mask: Mask | None = None) -> Prediction | None:
         """Rows of the frame; points that the network did not cover have residual 0."""
         if not self.columns.column("has_flow")[t]:
             return None
@@ -80,15 +68,12 @@ class LeaderboardFolder:
 
     path: Path
     which: Frames
-    masks: MaskZip | None
 
     @cached_property
     def version(self) -> str:
         """`v1`, `v2` or `v3`, by the columns of the first file."""
-        import pyarrow.feather as feather
-
         file = next(iter(sorted(self.path.glob("*.feather"))), None)
-        names = set() if file is None else set(feather.read_table(file).column_names)
+        names = set() if file is None else set(read_feather(file, str(file)))
         if not names.issuperset(FLOW_COLUMNS):
             raise InputError(f"{self.path} has no feather files with columns {', '.join(FLOW_COLUMNS)}")
         return "v1" if "is_dynamic" in names else "v2" if "is_valid" in names else "v3"
@@ -100,41 +85,36 @@ class LeaderboardFolder:
             return ("v1", "opensceneflow")
         return ("v2",) if self.which == "official" else FAMILIES
 
-    def predict(self, labels: LogLabels, t: int) -> Prediction | None:
+    def predict(self, labels: LogLabels, t: int, mask: Mask | None = None) -> Prediction | None:
         """Read the frame's file and turn its flow into a residual in the axes of ego frame 1."""
         stem = f"{t:010d}" if self.version == "v2" else str(int(labels.frames.timestamp_ns[t]))
         file = self.path / f"{stem}.feather"
         if not file.exists():
             return None
-        columns = _read(file)
+        wanted = (*FLOW_COLUMNS, "is_dynamic") if self.version == "v1" else FLOW_COLUMNS
+        columns = read_feather(file, str(file), wanted)
         flow = np.stack([columns[name].astype(np.float64) for name in FLOW_COLUMNS], axis=1)  # (K, 3)
         if self.version == "v1":
-            return self._from_v1(labels, t, file, flow, columns["is_dynamic"])
-        _require_rows(file, flow, len(labels.frames.xyz(t)))
+            return _from_v1(labels, t, file, flow, columns["is_dynamic"], mask)
+        points = len(labels.frames.xyz(t))
+        if len(flow) != points:
+            raise InputError(f"{file} has {len(flow)} rows, but the sweep has {points} points; write it again")
         if self.version == "v2":
             flow = flow @ labels.frames.ego1_SE3_ego0(t)[:3, :3].T  # a = R_E b
         return flow, None
 
-    def _from_v1(self, labels: LogLabels, t: int, file: Path, total: NDArray[Any], dynamic: NDArray[Any]) -> Prediction:
-        mask = self.masks.mask(labels.frames, t) if self.masks else labels.v1_mask(t)
-        _require_rows(file, total, int(mask.sum()))
-        residual, moving = np.zeros((len(mask), 3)), np.zeros(len(mask), dtype=np.bool_)
-        residual[mask] = total - labels.rigid(t)[mask]
-        moving[mask] = dynamic
-        return residual, moving
 
-
-def _read(file: Path) -> Mapping[str, NDArray[Any]]:
-    import pyarrow as pa
-    import pyarrow.feather as feather
-
-    try:
-        table = feather.read_table(file)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(f"{file} cannot be read ({error}); write it again") from error
-    return {name: table[name].to_numpy() for name in table.column_names}
-
-
-def _require_rows(file: Path, flow: NDArray[Any], rows: int) -> None:
-    if len(flow) != rows:
-        raise InputError(f"{file} has {len(flow)} rows, but the sweep has {rows} points to predict; write it again")
+def _from_v1(
+    labels: LogLabels, t: int, file: Path, total: NDArray[Any], dynamic: NDArray[Any], official: Mask | None
+) -> Prediction:
+    mask = labels.v1_mask(t) if official is None else official
+    if len(total) != mask.sum():
+        raise InputError(
+            f"{file} has {len(total)} rows, but the v1 mask {'by rule' if official is None else 'of the zip'} keeps "
+            f"{int(mask.sum())} of the sweep's {len(mask)} points; name the mask zip that the file was made with "
+            "(--frames official --masks ZIP), or write it again"
+        )
+    residual, moving = np.zeros((len(mask), 3)), np.zeros(len(mask), dtype=np.bool_)
+    residual[mask] = total - labels.rigid(t)[mask]
+    moving[mask] = dynamic
+    return residual, moving

@@ -12,6 +12,8 @@ from models.data.logfile import LogFrames, log_ids
 from stages.evaluation.accumulate import Accumulator, Totals
 from stages.evaluation.bootstrap import MIN_LOGS, BootstrapParameters, intervals, resampled
 from stages.evaluation.families import all_metrics
+from stages.evaluation.scene import num_sweeps
+from stages.evaluation.scene_scores import scene_log
 from stages.evaluation.scores import BLOCK, ScoreParameters, baseline_log, model_log, read_scores
 from stages.evaluation.selection import v1_phases
 from stages.evaluation.tables import (
@@ -54,10 +56,38 @@ class Source:
         for log, count, phase in zip(logs, sweeps, v1_phases(sweeps), strict=True):
             inputs = {kind: self.data / kind / self.split / f"{log}.h5" for kind in ("frames", "truth", "ground")}
             if with_predictions:
-                inputs["predictions"] = self.predictions.get(log, self.data / "predictions" / f"{log}")
+                inputs["predictions"] = self.predictions[log]
             if self.mask_zip is not None:
-                inputs["masks"] = self.mask_zip
+                inputs["masks"], phase = self.mask_zip, 0  # the zip has the frames; other logs do not matter
             tasks.append(LogTask(log, inputs, sweeps=count, arguments={"phase": phase}))
+        return tasks
+
+
+@dataclass(frozen=True)
+class Scenes:
+    """Scenes of OpenSceneFlow, which bring their own labels.
+
+    Attributes:
+        split: name of the split.
+        scenes: file of each scene.
+        result: field that holds the result of all of them.
+        mask_zip: v1's official masks, if they are to be used.
+    """
+
+    split: str
+    scenes: Mapping[str, Path]
+    result: str
+    mask_zip: Path | None = None
+
+    def tasks(self) -> list[LogTask]:
+        """A task for each scene."""
+        sweeps = [num_sweeps(file) for file in self.scenes.values()]
+        tasks = []
+        for (name, file), count, phase in zip(self.scenes.items(), sweeps, v1_phases(sweeps), strict=True):
+            inputs = {"scene": file}
+            if self.mask_zip is not None:
+                inputs["masks"], phase = self.mask_zip, 0
+            tasks.append(LogTask(name, inputs, sweeps=count, arguments={"phase": phase, "result": self.result}))
         return tasks
 
 
@@ -67,7 +97,7 @@ class SplitScores:
 
     Attributes:
         totals: of each prediction.
-        logs: attributes of each log's score file.
+        logs: attributes of the file of the model's scores of each log.
         units: of each prediction, headline tables of what is resampled.
         unit: what that is.
         log_rows: of each prediction, the rows of the table of logs.
@@ -94,6 +124,19 @@ def score_logs(source: Source, parameters: ScoreParameters, output: Path) -> Non
         )
 
 
+def score_scenes(scenes: Scenes, parameters: ScoreParameters, output: Path) -> None:
+    """Score every scene into `output/baselines` and `output/model`, converting each for as long as it is scored."""
+    map_logs(
+        "evaluate-scenes",
+        scene_log,
+        scenes.tasks(),
+        parameters,
+        outputs={name: output / name for name in ("model", "baselines")},
+        suffixes={"model": ".h5", "baselines": ".h5"},
+        packages=_PACKAGES,
+    )
+
+
 def merge_scores(output: Path) -> SplitScores:
     """Merge the scores of all logs under `output`, one log in memory at a time."""
     logs = log_ids(output / "model")
@@ -101,7 +144,9 @@ def merge_scores(output: Path) -> SplitScores:
     merged = SplitScores(unit=f"blocks of {BLOCK} consecutive frames" if few else "logs")
     for log in logs:
         for folder in ("model", "baselines"):
-            scores, merged.logs[log] = read_scores(output / folder / f"{log}.h5")
+            scores, attributes = read_scores(output / folder / f"{log}.h5")
+            if folder == "model":  # the baselines may score more than the predictions cover
+                merged.logs[log] = attributes
             for name, accumulator in scores.totals.items():
                 merged.totals.setdefault(name, Accumulator()).merge(accumulator)
                 merged.log_rows.setdefault(name, []).append(log_rows(log, accumulator.totals()))

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from models.data.logfile import LogColumns, LogFrames
 from models.errors import InputError
-from stages.evaluation.frame import DYNAMIC_V1, by_columns, displacement, row_norm, v1_mask
-from stages.evaluation.masks import MaskZip
-from stages.evaluation.selection import STRIDE
-from stages.evaluation.sources import FLOW_COLUMNS, open_predictions
+from stages.evaluation.frame import DYNAMIC_V1, by_columns, displacement, row_norm
+from stages.evaluation.masks import MaskZip, open_masks, rule_mask
+from stages.evaluation.predictions import FLOW_COLUMNS, open_predictions
+from stages.evaluation.selection import v1_frames, v2_frames
 from stages.labels.inputs import required
 
 Format = Literal["v1", "v2", "v3"]
@@ -51,65 +51,56 @@ class LogPredictions:
     masks: MaskZip | None
 
     def residual(self, t: int) -> NDArray[np.float64]:
-        """Residual flow, axes of ego frame 1, metres; 0, which is ego motion, where there is no pair  # (N, 3)."""
+        """Residual flow, axes of ego frame 1, metres; 0, which is ego motion, where there is no pair  # (N, 3).
+
+        Raises:
+            InputError: a pair that was not predicted, a value that is not finite or too large for a submission.
+        """
         rows = self.frames.span(t)
         if not self.predictions.column("has_flow")[t]:
+            if self.frames.pair_next[t]:
+                raise InputError(f"{self._place(t)} starts a pair that was not predicted; predict it again")
             return np.zeros((rows.stop - rows.start, 3))
         residual: NDArray[np.float64] = self.predictions.column("residual")[rows].astype(np.float64)
         if not np.isfinite(residual).all():
-            raise InputError(f"{self.predictions.path}, frame {t}: the prediction is not finite; predict it again")
+            raise InputError(f"{self._place(t)}: the prediction is not finite; predict it again")
         return residual
 
     def mask(self, t: int) -> NDArray[np.bool_]:
         """Points that v1 wants: the official mask, else those of the 100 m box that are not ground  # (N,)."""
-        if self.masks is not None:
-            return self.masks.mask(self.frames, t)
-        name = "ground_v1" if self.ground.has("ground_v1") else "ground"
-        ground = np.asarray(self.ground.column(name)[self.frames.span(t)], dtype=np.bool_)
-        return v1_mask(by_columns(self.frames.xyz(t)), ground)
+        return rule_mask(self.frames, self.ground, t) if self.masks is None else self.masks.mask(self.frames, t)
+
+    def float16(self, flow: NDArray[np.float64], t: int) -> Columns:
+        """Columns of a frame's flow in the precision of a submission; InputError for what it cannot hold."""
+        largest = float(np.abs(flow).max(initial=0.0))
+        if largest > float(np.finfo(np.float16).max):
+            raise InputError(
+                f"{self._place(t)}: a flow of {largest:g} m does not fit the float16 of a submission; predict it again"
+            )
+        return {name: flow[:, i].astype(np.float16) for i, name in enumerate(FLOW_COLUMNS)}
+
+    def _place(self, t: int) -> str:
+        stamp = int(self.frames.timestamp_ns[t])
+        return f"{self.predictions.path}, log {self.frames.log_id}, frame {t} ({stamp})"
 
 
-def v1_columns(log: LogPredictions, t: int) -> Columns:
+def v1_columns(log: LogPredictions, t: int, mask: NDArray[np.bool_]) -> Columns:
     """Total flow and moving flag of the masked points, in sweep order."""
-    mask, residual = log.mask(t), log.residual(t)
+    residual = log.residual(t)
     total = displacement(by_columns(log.frames.xyz(t)), log.frames.ego1_SE3_ego0(t)) + residual
-    return {**_flow_columns(total[mask]), "is_dynamic": (row_norm(residual) >= DYNAMIC_V1)[mask]}
+    return {**log.float16(total[mask], t), "is_dynamic": (row_norm(residual) >= DYNAMIC_V1)[mask]}
 
 
 def v2_columns(log: LogPredictions, t: int) -> Columns:
     """Residual flow of all points in the axes of ego frame 0, ``b = R_Eᵀ a``, and whether it was predicted."""
     residual = log.residual(t) @ log.frames.ego1_SE3_ego0(t)[:3, :3]
     valid = np.full(len(residual), bool(log.predictions.column("has_flow")[t]))
-    return {"is_valid": valid, **_flow_columns(residual)}
+    return {"is_valid": valid, **log.float16(residual, t)}
 
 
 def v3_columns(log: LogPredictions, t: int) -> Columns:
     """Residual flow of all points in the axes of ego frame 1."""
-    return _flow_columns(log.residual(t))
-
-
-def _flow_columns(flow: NDArray[np.float64]) -> Columns:
-    if (np.abs(flow) > np.finfo(np.float16).max).any():
-        raise InputError(f"a flow of {np.abs(flow).max():g} m does not fit the float16 of a submission; predict again")
-    return {name: flow[:, i].astype(np.float16) for i, name in enumerate(FLOW_COLUMNS)}
-
-
-def v1_frames(log: LogPredictions, phase: int) -> list[int]:
-    """Frames of the mask zip where there is one, else every fifth of the pairs of all logs."""
-    last = log.frames.num_frames - 1
-    if log.masks is None:
-        return list(range(phase, last, STRIDE))
-    index = {int(stamp): t for t, stamp in enumerate(log.frames.timestamp_ns)}
-    stamps = log.masks.stamps(log.frames.log_id)
-    unknown = [stamp for stamp in stamps if index.get(stamp, last) >= last]
-    if unknown:
-        raise InputError(f"{log.masks.path} wants sweep {unknown[0]} of log {log.frames.log_id}, which starts no pair")
-    return [index[stamp] for stamp in stamps]
-
-
-def v2_frames(log: LogPredictions) -> list[int]:
-    """Every fifth sweep of the log from its first, the last sweep left out; a gap in time shifts nothing."""
-    return list(range(0, log.frames.num_frames - 1, STRIDE))
+    return log.float16(log.residual(t), t)
 
 
 def write_feather(path: Path, columns: Columns) -> None:
@@ -133,20 +124,19 @@ def submit_log(
     `masks` gets v1's masks of the same frames, against which v1's files are checked.
     """
     frames = LogFrames.open(required(inputs, "frames", log_id))
-    log = LogPredictions(
-        frames=frames,
-        ground=LogColumns.open(required(inputs, "ground", log_id), "ground/1", frames),
-        predictions=open_predictions(required(inputs, "predictions", log_id), frames),
-        masks=MaskZip.open(inputs.get("masks")),
-    )
+    ground = LogColumns.open(required(inputs, "ground", log_id), "ground/1", frames)
+    predictions = open_predictions(required(inputs, "predictions", log_id), frames)
     for folder in outputs.values():
         folder.mkdir(parents=True)
-    if "v1" in parameters.formats:
-        for t in v1_frames(log, arguments["phase"]):
-            name = f"{int(frames.timestamp_ns[t])}.feather"
-            write_feather(outputs["v1"] / name, v1_columns(log, t))
-            write_feather(outputs["masks"] / name, {"mask": log.mask(t)})
-    for t in v2_frames(log):
+    with open_masks(inputs.get("masks")) as masks:
+        log = LogPredictions(frames, ground, predictions, masks)
+        if "v1" in parameters.formats:
+            for t in v1_frames(frames, masks, arguments["phase"]):
+                name = f"{int(frames.timestamp_ns[t])}.feather"
+                mask = log.mask(t)
+                write_feather(outputs["v1"] / name, v1_columns(log, t, mask))
+                write_feather(outputs["masks"] / name, {"mask": mask})
+    for t in v2_frames(frames):
         if "v2" in parameters.formats:
             write_feather(outputs["v2"] / f"{t:010d}.feather", v2_columns(log, t))
         if "v3" in parameters.formats:

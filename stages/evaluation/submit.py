@@ -5,9 +5,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from models.data.logfile import LogFrames, log_ids
-from stages.evaluation.archive import check_v1, check_v2, check_v3, write_archive
-from stages.evaluation.selection import v1_phases
+from models.data.logfile import LogColumns, LogFrames, log_ids
+from models.errors import InputError
+from stages.evaluation.archive import check_copy, check_v1, check_v2, check_v3, write_archive
+from stages.evaluation.masks import require_masks
+from stages.evaluation.selection import v1_phases, v2_frames
 from stages.evaluation.submission import SubmitParameters, submit_log
 from stages.frames.write import atomic
 from stages.pipeline.logs import LogTask, map_logs
@@ -19,6 +21,9 @@ def submit_split(split: str, parameters: SubmitParameters) -> list[Path]:
     """Write `data/submission/<split>/{v1,v2,v3}.zip` beside the files in them; returns the archives."""
     frames = Path("data/frames") / split
     logs = {log: LogFrames.open(frames / f"{log}.h5") for log in log_ids(frames)}
+    require_masks(Path(parameters.mask_zip) if parameters.mask_zip else None)
+    for log in logs:
+        _require_supervision(Path(f"data/predictions/{split}/{log}.h5"), parameters.supervised)
     output = Path("data/submission") / split
     map_logs(
         "submit",
@@ -32,13 +37,43 @@ def submit_split(split: str, parameters: SubmitParameters) -> list[Path]:
     return [_ARCHIVES[name](output, logs, parameters) for name in parameters.formats] if logs else []
 
 
+def cautions(parameters: SubmitParameters) -> list[str]:
+    """What the archives' own checks cannot see, a sentence each."""
+    found = []
+    if "v1" in parameters.formats and parameters.mask_zip is None:
+        found.append(
+            "v1.zip has the rows of masks made by rule, which can differ from the official ones by a few points a "
+            "frame; the leaderboard then refuses it: set submit.mask_zip to the official mask zip before uploading"
+        )
+    if "v3" in parameters.formats:
+        found.append("v3.zip has the frames of v2, since v3's own list is not public; compare them before uploading")
+    return found
+
+
+# What training reads as labels, by the attribute `trained` of a predictions file; others may hold either.
+_SUPERVISED = {"truth": True, "clusters": False}
+
+
+def _require_supervision(path: Path, supervised: bool) -> None:
+    """Refuse a statement about supervision that the predictions contradict."""
+    if not path.exists():  # its own error names it
+        return
+    trained = str(LogColumns.open(path, "predictions/1").attributes.get("trained", ""))
+    labels = trained.split(",")[0].rpartition(" on ")[2]
+    if _SUPERVISED.get(labels, supervised) != supervised:
+        raise InputError(
+            f"submit.supervised is {str(supervised).lower()}, but {path} was predicted by a model trained as "
+            f"'{trained}'; set submit.supervised to {str(not supervised).lower()}, or predict with other weights"
+        )
+
+
 def _tasks(split: str, logs: Mapping[str, LogFrames], parameters: SubmitParameters) -> list[LogTask]:
     phases = v1_phases([log.num_frames for log in logs.values()])
     tasks = []
     for (name, log), phase in zip(logs.items(), phases, strict=True):
         inputs = {kind: Path(f"data/{kind}/{split}/{name}.h5") for kind in ("frames", "ground", "predictions")}
         if parameters.mask_zip is not None:
-            inputs["masks"] = Path(parameters.mask_zip)
+            inputs["masks"], phase = Path(parameters.mask_zip), 0  # the zip has the frames; other logs do not matter
         tasks.append(LogTask(name, inputs, sweeps=log.num_frames, arguments={"phase": phase}))
     return tasks
 
@@ -47,31 +82,36 @@ def _v1(output: Path, logs: Mapping[str, LogFrames], parameters: SubmitParameter
     masks = output / "v1-masks.zip"
     write_archive(masks, output / "masks")
     check_v1(output / "v1", Path(parameters.mask_zip) if parameters.mask_zip else masks)
-    write_archive(output / "v1.zip", output / "v1")
+    with atomic(output / "v1.zip") as archive:
+        write_archive(archive, output / "v1")
+        check_copy(archive, output / "v1")
     return output / "v1.zip"
 
 
 def _v2(output: Path, logs: Mapping[str, LogFrames], parameters: SubmitParameters) -> Path:
-    sweeps = {name: log.num_frames for name, log in logs.items()}
-    points = {name: dict(enumerate(_counts(log))) for name, log in logs.items()}
+    rows = {f"{name}/{t:010d}.feather": _points(log, t) for name, log in logs.items() for t in v2_frames(log)}
     with atomic(output / "v2.zip") as archive:
         write_archive(archive, output / "v2", {"Is Supervised?": parameters.supervised})
-        check_v2(archive, sweeps, points)
+        check_v2(archive, rows)
     return output / "v2.zip"
 
 
 def _v3(output: Path, logs: Mapping[str, LogFrames], parameters: SubmitParameters) -> Path:
-    points = {name: dict(zip(log.timestamp_ns.tolist(), _counts(log), strict=True)) for name, log in logs.items()}
+    rows = {
+        f"{name}/{int(log.timestamp_ns[t])}.feather": _points(log, t)
+        for name, log in logs.items()
+        for t in v2_frames(log)
+    }
     with atomic(output / "v3.zip") as archive:
         write_archive(archive, output / "v3")
-        check_v3(archive, points)
+        check_v3(archive, rows)
     return output / "v3.zip"
 
 
-def _counts(log: LogFrames) -> list[int]:
-    """Number of points of each sweep."""
-    starts = log.frame_start.tolist()
-    return [stop - start for start, stop in zip(starts, starts[1:], strict=False)]
+def _points(log: LogFrames, t: int) -> int:
+    """Number of points of a sweep."""
+    rows = log.span(t)
+    return int(rows.stop - rows.start)
 
 
 _ARCHIVES = {"v1": _v1, "v2": _v2, "v3": _v3}

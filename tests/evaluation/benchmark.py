@@ -1,9 +1,24 @@
 # SPDX-FileCopyrightText: The sceneflow authors
 # SPDX-License-Identifier: Apache-2.0
-"""Time and memory of the evaluation into metrics/benchmarks/evaluation.json: `python -m tests.evaluation.benchmark`."""
+"""Time and memory of the evaluation into metrics/benchmarks/evaluation.json: `python -m tests.evaluation.benchmark`.
+
+One core: the process starts itself again with the environment of the pipeline's workers, which numpy reads when it is
+imported, and is bound to one processor.
+"""
 
 import json
 import os
+import sys
+
+from stages.pipeline.pool import WORKER_ENVIRONMENT
+
+_CORE = {min(os.sched_getaffinity(0))}
+if __name__ == "__main__" and any(os.environ.get(name) != value for name, value in WORKER_ENVIRONMENT.items()):
+    os.sched_setaffinity(0, _CORE)
+    os.execve(
+        sys.executable, [sys.executable, "-m", "tests.evaluation.benchmark"], {**os.environ, **WORKER_ENVIRONMENT}
+    )
+
 import platform
 import resource
 import statistics

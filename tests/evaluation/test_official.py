@@ -14,8 +14,8 @@ import pytest
 from models.data.logfile import LogColumns, LogFrames
 from stages.evaluation.bootstrap import BootstrapParameters
 from stages.evaluation.classes import META_CLASSES
-from stages.evaluation.command import FolderTask, score_folder
 from stages.evaluation.evaluate import EvaluateParameters
+from stages.evaluation.folder import FolderTask, score_folder
 from stages.evaluation.labels import LogLabels
 from stages.evaluation.submission import LogPredictions, SubmitParameters, submit_log, v2_columns, write_feather
 from stages.evaluation.v2 import v2_bins

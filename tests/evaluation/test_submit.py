@@ -14,13 +14,15 @@ import pytest
 
 from models.data.logfile import LogFrames, log_ids
 from models.errors import InputError
-from stages.evaluation.archive import check_v1, check_v2, check_v3, write_archive
+from stages.evaluation.archive import check_copy, check_v1, check_v2, check_v3, write_archive
 from stages.evaluation.bootstrap import BootstrapParameters
-from stages.evaluation.command import FolderTask, score_folder
 from stages.evaluation.evaluate import EvaluateParameters
+from stages.evaluation.folder import FolderTask, score_folder
 from stages.evaluation.submission import SubmitParameters, submit_log, write_feather
-from stages.evaluation.submit import submit_split
-from tests.evaluation.data import log_arrays, write_split
+from stages.evaluation.submit import cautions, submit_split
+from stages.submit import main
+from tests.evaluation.data import log_arrays, write_predictions, write_split
+from tests.evaluation.raw import rewrite
 
 FLOW = ["flow_tx_m", "flow_ty_m", "flow_tz_m"]
 
@@ -152,7 +154,9 @@ def test_a_flow_that_float16_cannot_hold_is_refused(tmp_path: Path) -> None:
     arrays = log_arrays(4, 3, 50)
     arrays["residual"][7] = 7e4
     (log,) = write_split(tmp_path, [arrays], split="test")
-    with pytest.raises(InputError, match="does not fit the float16"):
+    with pytest.raises(
+        InputError, match=r"log-00.h5, log log-00, frame 0 \(\d+\): a flow of .* does not fit the float16"
+    ):
         submit(tmp_path / "data", log, tmp_path / "out")
 
 
@@ -160,34 +164,111 @@ def test_a_prediction_that_is_not_finite_is_refused(tmp_path: Path) -> None:
     arrays = log_arrays(4, 3, 50)
     arrays["residual"][7] = np.nan
     (log,) = write_split(tmp_path, [arrays], split="test")
-    with pytest.raises(InputError, match="frame 0: the prediction is not finite"):
+    with pytest.raises(InputError, match=r"frame 0 \(\d+\): the prediction is not finite"):
+        submit(tmp_path / "data", log, tmp_path / "out")
+
+
+def test_a_pair_that_was_not_predicted_is_refused(tmp_path: Path) -> None:
+    arrays = log_arrays(0, 8, 60, gap_after=2)
+    (log,) = write_split(tmp_path, [arrays], split="test")
+    has_flow = arrays["pair_next"].copy()
+    has_flow[5] = False
+    rewrite(tmp_path / "data" / "predictions" / "test" / f"{log}.h5", has_flow=has_flow)
+    stamp = arrays["timestamp_ns"][5]
+    text = rf"log-00.h5, log log-00, frame 5 \({stamp}\) starts a pair that was not predicted; predict it again"
+    with pytest.raises(InputError, match=text):
         submit(tmp_path / "data", log, tmp_path / "out")
 
 
 def test_checks_find_what_a_leaderboard_would_refuse(tmp_path: Path) -> None:
     good = {"is_valid": np.ones(3, dtype=bool), **{name: np.zeros(3, dtype=np.float16) for name in FLOW}}
-    sweeps, points = {"a": 7}, {"a": dict.fromkeys(range(7), 3)}
+    rows = {"a/0000000000.feather": 3, "a/0000000005.feather": 3}
 
-    def archive(**files: Any) -> Path:
+    def archive(log: str = "a", **files: Any) -> Path:
         for name, columns in files.items():
-            write_feather(tmp_path / "v2" / "a" / f"{name[1:]}.feather", columns)
+            write_feather(tmp_path / "v2" / log / f"{name[1:]}.feather", columns)
         write_archive(tmp_path / "v2.zip", tmp_path / "v2", {"Is Supervised?": True})
         return tmp_path / "v2.zip"
 
-    with pytest.raises(InputError, match=r"v2: log a has frames \['0000000000'\]"):
-        check_v2(archive(_0000000000=good), sweeps, points)
-    check_v2(archive(_0000000005=good), sweeps, points)
+    with pytest.raises(InputError, match=r"v2: the archive lacks a/0000000005.feather and 0 more"):
+        check_v2(archive(_0000000000=good), rows)
+    check_v2(archive(_0000000005=good), rows)
     with pytest.raises(InputError, match="3 rows of is_valid, .* but 4 rows"):
-        check_v2(tmp_path / "v2.zip", sweeps, {"a": dict.fromkeys(range(7), 4)})
+        check_v2(tmp_path / "v2.zip", dict.fromkeys(rows, 4))
     bad = {**good, FLOW[1]: np.array([0, np.nan, 0], dtype=np.float16)}
     with pytest.raises(InputError, match="not finite"):
-        check_v2(archive(_0000000005=bad), sweeps, points)
+        check_v2(archive(_0000000005=bad), rows)
+    check_v2(archive(_0000000005=good), rows)
+    with pytest.raises(InputError, match=r"has b/0000000000.feather and 0 more that it must not hold"):
+        check_v2(archive("b", _0000000000=good), rows)
     write_archive(tmp_path / "v2.zip", tmp_path / "v2", {"supervised": True})
     with pytest.raises(InputError, match="metadata.json"):
-        check_v2(tmp_path / "v2.zip", sweeps, points)
-    with pytest.raises(InputError, match="wanted"):
-        write_archive(tmp_path / "v3.zip", tmp_path / "v2")
-        check_v3(tmp_path / "v3.zip", points)
+        check_v2(tmp_path / "v2.zip", {**rows, "b/0000000000.feather": 3})
+
+
+def test_v3_wants_every_frame_and_no_other(tmp_path: Path) -> None:
+    good = {name: np.zeros(3, dtype=np.float16) for name in FLOW}
+    archive, rows = tmp_path / "v3.zip", {"a/1.feather": 3, "a/2.feather": 3}
+    (tmp_path / "v3").mkdir()
+    write_archive(archive, tmp_path / "v3")
+    with pytest.raises(InputError, match=r"v3: the archive lacks a/1.feather and 1 more"):
+        check_v3(archive, rows)
+    for stamp in (1, 2):
+        write_feather(tmp_path / "v3" / "a" / f"{stamp}.feather", good)
+    write_archive(archive, tmp_path / "v3")
+    check_v3(archive, rows)
+    with pytest.raises(InputError, match=r"has a/2.feather and 0 more that it must not hold"):
+        check_v3(archive, {"a/1.feather": 3})
+    write_feather(tmp_path / "v3" / "a" / "2.feather", {"is_valid": np.ones(3, dtype=bool), **good})
+    write_archive(archive, tmp_path / "v3")
+    with pytest.raises(InputError, match=r"a/2.feather of the archive has 3 rows of is_valid"):
+        check_v3(archive, rows)
+
+
+def test_the_v1_archive_is_compared_with_the_files_that_were_checked(tmp_path: Path) -> None:
+    good = {name: np.zeros(2, dtype=np.float16) for name in FLOW}
+    write_feather(tmp_path / "v1" / "a" / "1.feather", good)
+    write_archive(tmp_path / "v1.zip", tmp_path / "v1")
+    check_copy(tmp_path / "v1.zip", tmp_path / "v1")
+    write_feather(tmp_path / "v1" / "a" / "1.feather", {**good, FLOW[0]: np.ones(2, dtype=np.float16)})
+    with pytest.raises(InputError, match=r"v1: a/1.feather of the archive is not the file that was checked"):
+        check_copy(tmp_path / "v1.zip", tmp_path / "v1")
+    write_feather(tmp_path / "v1" / "a" / "2.feather", good)
+    with pytest.raises(InputError, match=r"v1: the archive lacks a/2.feather"):
+        check_copy(tmp_path / "v1.zip", tmp_path / "v1")
+
+
+@pytest.mark.parametrize(("labels", "supervised"), [("truth", False), ("clusters", True)])
+def test_a_false_statement_about_supervision_is_refused(
+    tmp_path: Path, monkeypatch: Any, labels: str, supervised: bool
+) -> None:
+    (log,) = write_split(tmp_path, [log_arrays(0, 3, 50)], split="test")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SCENEFLOW_STORE", str(tmp_path / "store"))
+    trained = f"deflow on {labels}, deflow of width 8, 12 epochs of batch 2, seed 42"
+    arrays = log_arrays(0, 3, 50)
+    digest = LogFrames.open(Path(f"data/frames/test/{log}.h5")).digest
+    write_predictions(Path("data"), "test", log, digest, arrays["residual"], arrays["pair_next"], trained=trained)
+    said, other = str(supervised).lower(), str(not supervised).lower()
+    text = f"submit.supervised is {said}, but .*log-00.h5 .* '{trained}'; set submit.supervised to {other}"
+    with pytest.raises(InputError, match=text):
+        submit_split("test", SubmitParameters(("v2",), supervised, None))
+    assert not Path("data/submission").exists()
+    monkeypatch.setenv("SCENEFLOW_WORKERS", "1")
+    assert submit_split("test", SubmitParameters(("v2",), not supervised, None))
+
+
+def test_a_missing_mask_zip_is_found_before_any_file_is_written(settings: Path) -> None:
+    with pytest.raises(InputError, match="mask zip none.zip does not exist"):
+        submit_split("test", SubmitParameters(("v1",), False, "none.zip"))
+
+
+def test_the_stage_warns_of_masks_by_rule_and_of_v2s_frames(settings: Path, capsys: Any) -> None:
+    main(PARAMETERS)
+    told = capsys.readouterr()
+    assert "v1.zip" in told.out and "v3.zip has the frames of v2" in told.err
+    assert "masks made by rule" in told.err and "submit.mask_zip" in told.err
+    assert cautions(SubmitParameters(("v1", "v2"), False, "masks.zip")) == []
 
 
 def test_av2s_validator_decides_on_v1(tmp_path: Path) -> None:
