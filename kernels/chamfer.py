@@ -2,13 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Truncated chamfer distance between ragged batches of clouds, differentiable (SeFlow, ECCV 2024)."""
 
-import math
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from kernels.arguments import check_all
 from kernels.nearest import Search, nearest
+
+# The GPU adds gradients as integers that must hold the sum of a whole batch of gaps as long as the cap. At this cap a
+# batch of 2²⁰ points still resolves 30 nm; the CPU has the same limit, so that code runs on both.
+MOST_CAP = 1e5
 
 
 def truncated_chamfer(
@@ -29,7 +34,7 @@ def truncated_chamfer(
         b: (M, 3) metres, same dtype and device.
         a_offsets: (B+1,) int64 on the CPU, from 0 to N, never falling.
         b_offsets: (B+1,) int64 on the CPU, from 0 to M, never falling.
-        cap: metres, finite.
+        cap: metres, at most `MOST_CAP`.
         search_b: `Search(b, b_offsets)`, where the caller has it already.
 
     Returns:
@@ -39,16 +44,19 @@ def truncated_chamfer(
         TypeError, ValueError, RuntimeError: as `kernels.nearest.nearest`.
     """
     (bare_a, bare_b), (a_rows, b_rows), checked = check_all((a, b), (a_offsets, b_offsets), cap, ("a", "b"))
-    if checked is None or not math.isfinite(checked):
-        raise ValueError(f"cap must be a finite distance in metres, got {cap}")
-    if search_b is not None and not search_b.belongs_to(b, b_rows):
-        raise ValueError("search_b was made from another tensor or other offsets than the b and b_offsets given")
+    if checked is None or not checked <= MOST_CAP:
+        raise ValueError(f"cap must be a finite distance in metres of at most {MOST_CAP:.0f}, got {cap}")
+    if search_b is not None:
+        if not search_b.belongs_to(b, b_rows):
+            raise ValueError("search_b was made from another tensor or other offsets than the b and b_offsets given")
+        search_b.check_unchanged()
     if a.is_cuda:
-        from kernels.cuda.chamfer import ChamferFunction
+        from kernels.cuda.chamfer import chamfer
+        from kernels.cuda.tree import BoxSearch
 
         prepared = None if search_b is None else search_b.prepared
-        loss: Tensor = ChamferFunction.apply(a, b, a_rows, b_rows, checked, prepared)  # type: ignore[no-untyped-call]
-        return loss
+        assert prepared is None or isinstance(prepared, BoxSearch)  # it belongs to b, which is on the GPU as a is
+        return chamfer(a, b, a_rows, b_rows, checked, prepared)
     to_b = (search_b or Search(bare_b, b_offsets)).nearest(bare_a, a_offsets, checked)
     to_a = nearest(bare_b, bare_a, b_offsets, a_offsets, checked)
     return _mean_over_samples(a, b, to_b.index, a_offsets) + _mean_over_samples(b, a, to_a.index, b_offsets)
@@ -57,7 +65,7 @@ def truncated_chamfer(
 def _mean_over_samples(query: Tensor, target: Tensor, index: Tensor, offsets: Tensor) -> Tensor:
     """Mean squared distance of the queries that found a neighbour, (B,)."""
     rows = torch.nonzero(index >= 0).squeeze(1)
-    square = (query[rows] - target[index[rows]]).square()
+    square = (query[rows] - _gathered(target, index[rows])).square()
     distance = (square[:, 0] + square[:, 1]) + square[:, 2]
     samples = offsets.numel() - 1
     sample = torch.searchsorted(offsets[1:], rows, right=True)
@@ -65,3 +73,40 @@ def _mean_over_samples(query: Tensor, target: Tensor, index: Tensor, offsets: Te
     total = zeros.index_add(0, sample, distance.double())
     count = torch.bincount(sample, minlength=samples)
     return (total / count.clamp(min=1)).to(query.dtype)
+
+
+def _gathered(points: Tensor, index: Tensor) -> Tensor:
+    """Rows `index` (n,) of points (M, 3), like `points[index]`, but with a gradient of the same bits in every run."""
+    rows: Tensor = _Gather.apply(points, index)  # type: ignore[no-untyped-call]
+    return rows
+
+
+class _Gather(torch.autograd.Function):
+    """Torch's own backward of a gather adds with float atomics, in whatever order its threads arrive."""
+
+    @staticmethod
+    def forward(ctx: Any, points: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(index)
+        ctx.points = points.shape[0]
+        return points[index]
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
+        (index,) = ctx.saved_tensors
+        return _Scatter.apply(upstream, index, ctx.points), None  # type: ignore[no-untyped-call]
+
+
+class _Scatter(torch.autograd.Function):
+    """Sum of the values (n, 3) that share an index, (points, 3), in float64 and in the order of the rows."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, index: Tensor, points: int) -> Tensor:
+        ctx.save_for_backward(index)
+        rows, columns = index.numpy(), values.detach().double().numpy().T
+        sums = np.stack([np.bincount(rows, weights=column, minlength=points) for column in columns], axis=1)
+        return torch.from_numpy(sums).to(values.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None, None]:
+        (index,) = ctx.saved_tensors
+        return _gathered(upstream, index), None, None

@@ -39,7 +39,8 @@ class Search:
     """A target prepared once and queried many times.
 
     Args:
-        target: (M, 3) metres, contiguous; float32, on the CPU also float64. Must not change while it is searched.
+        target: (M, 3) metres, contiguous; float32, on the CPU also float64. Must not change while it is searched:
+            a change in place is noticed where torch counts it (not through NumPy, `.data` or in inference mode).
         target_offsets: (B+1,) int64 on the CPU, from 0 to M, never falling.
 
     Raises:
@@ -52,12 +53,18 @@ class Search:
         check_cloud(target, "target")
         self.offsets = check_offsets(target_offsets, target.shape[0], "target_offsets")
         self.target = target.detach()
+        self.changes = _changes(self.target)
         self.prepared = _prepare(self.target, self.offsets)
 
     def belongs_to(self, target: Tensor, target_offsets: list[int]) -> bool:
         """Whether this search was made from that very tensor, cut into the same samples."""
         same = self.target.data_ptr() == target.data_ptr() and self.target.shape == target.shape
         return same and self.offsets == target_offsets
+
+    def check_unchanged(self) -> None:
+        """Raise ValueError if the target was changed in place since this search was made."""
+        if _changes(self.target) != self.changes:
+            raise ValueError("the target was changed in place after this search was made: make another Search")
 
     def nearest(self, query: Tensor, query_offsets: Tensor, cap: float | None = None) -> Nearest:
         """Find for each query its nearest point of the target.
@@ -69,7 +76,11 @@ class Search:
 
         Returns:
             Index and squared distance for each query, see `Nearest`.
+
+        Raises:
+            TypeError, ValueError, RuntimeError: as `nearest`; ValueError too if the target was changed in place.
         """
+        self.check_unchanged()
         check_cloud(query, "query")
         offsets = check_offsets(query_offsets, query.shape[0], "query_offsets")
         check_pair(query, self.target, offsets, self.offsets, ("query", "target"))
@@ -119,6 +130,11 @@ def nearest_both(
     """
     a_to_b, b_to_a = _pair((a, b), (a_offsets, b_offsets), cap, ("a", "b"), both=True)
     return a_to_b, b_to_a
+
+
+def _changes(target: Tensor) -> int:
+    """How often a tensor and its views were changed in place; torch does not count for inference tensors."""
+    return 0 if target.is_inference() else target._version
 
 
 def _prepare(target: Tensor, offsets: list[int]) -> "TreeSearch | BoxSearch":

@@ -27,12 +27,13 @@ class Tree(NamedTuple):
         return HEAD.pack(*self.addresses, index, distance, pulls, scale) + self.layout.table
 
 
-def allocate(
-    launch: Launcher, clouds: Sequence[tuple[Tensor, Layout]], more_zeros: int = 0
-) -> tuple[list[Tree], int, int]:
-    """Memory for one or two trees, the counters in it zero; the addresses of a barrier and of that many more zeros."""
-    zeroed = sum(layout.zeroed_in_all for _, layout in clouds) + 32 + more_zeros + 31 & ~31
-    size = zeroed + sum(layout.kept_in_all for _, layout in clouds)
+def allocate(launch: Launcher, clouds: Sequence[tuple[Tensor, Layout]], more: int = 0) -> tuple[list[Tree], int, int]:
+    """Memory for one or two trees, the counters in it zero; the addresses of a barrier and of that many more bytes.
+
+    All of it lives as long as one of the trees.
+    """
+    zeroed = sum(layout.zeroed_in_all for _, layout in clouds) + 32
+    size = zeroed + sum(layout.kept_in_all for _, layout in clouds) + more
     memory = torch.empty(size, dtype=torch.uint8, device=clouds[0][0].device)
     zero_at = memory.data_ptr()
     at = zero_at + zeroed
@@ -51,7 +52,7 @@ def allocate(
         trees.append(Tree(layout, addresses, table_at + table + totals, (source, memory)))
         at += layout.kept_in_all
         zero_at += layout.zeroed_in_all
-    return trees, zero_at, zero_at + 32
+    return trees, zero_at, at
 
 
 def pack(first: bytes, second: bytes, limit: float, barrier: int, several: int) -> bytes:

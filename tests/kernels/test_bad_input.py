@@ -59,9 +59,9 @@ def test_cap(cap, error):
         truncated_chamfer(CLOUD, CLOUD, WHOLE, WHOLE, cap)
 
 
-@pytest.mark.parametrize("cap", (None, float("inf")))
+@pytest.mark.parametrize("cap", (None, float("inf"), 1e20, 100001.0))
 def test_chamfer_needs_a_finite_cap(cap):
-    with pytest.raises(ValueError, match="cap must be a finite distance"):
+    with pytest.raises(ValueError, match="cap must be a finite distance in metres of at most 100000, got"):
         truncated_chamfer(CLOUD, CLOUD, WHOLE, WHOLE, cap)
 
 

@@ -1,9 +1,11 @@
 # SPDX-FileCopyrightText: The sceneflow authors
 # SPDX-License-Identifier: Apache-2.0
+import numpy as np
 import pytest
 import torch
 
 from kernels import Search, truncated_chamfer
+from kernels.chamfer import _gathered
 from kernels.reference import chamfer_reference
 from tests.kernels.clouds import CASES, offsets_of, random, real_pair
 
@@ -54,6 +56,35 @@ def test_gradcheck():
     a, b = random(24, 1).double().requires_grad_(), random(30, 2).double().requires_grad_()
     offsets = offsets_of(10, 14), offsets_of(17, 13)
     assert torch.autograd.gradcheck(lambda x, y: truncated_chamfer(x, y, *offsets, 0.8), (a, b))
+    assert torch.autograd.gradgradcheck(lambda x, y: truncated_chamfer(x, y, *offsets, 0.8), (a, b))
+
+
+@pytest.fixture
+def several_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(max(2, before))
+    yield
+    torch.set_num_threads(before)
+
+
+def test_the_cpu_backward_gives_the_same_bits(several_threads):
+    """Many points choose each point of b: what adds their pulls must not depend on which thread comes first."""
+    a, b = random(60_000, 7).requires_grad_(), random(30, 8).requires_grad_()
+    offsets = offsets_of(60_000), offsets_of(30)
+    loss = truncated_chamfer(a, b, *offsets, 10.0).sum()
+    first = torch.autograd.grad(loss, (a, b), retain_graph=True)
+    for _ in range(20):
+        for one, other in zip(first, torch.autograd.grad(loss, (a, b), retain_graph=True), strict=True):
+            assert torch.equal(one, other)
+
+
+def test_pulls_are_added_in_float64_row_after_row():
+    points, pulls = torch.zeros(30, 3, requires_grad=True), random(60_000, 9)
+    index = torch.randint(0, 30, (60_000,), generator=torch.Generator().manual_seed(10))
+    expected = np.zeros((30, 3))
+    np.add.at(expected, index.numpy(), pulls.double().numpy())
+    _gathered(points, index).backward(pulls)
+    assert torch.equal(points.grad, torch.from_numpy(expected).float())
 
 
 @pytest.mark.parametrize("wanted", ((True, False), (False, True), (False, False)))
@@ -83,6 +114,19 @@ def test_prepared_search_gives_the_same_bits(device):
         gradients.append(torch.autograd.grad(loss.sum(), a)[0])
     assert torch.equal(losses[0], losses[1]) and torch.equal(losses[0], losses[2])
     assert torch.equal(gradients[0], gradients[1]) and torch.equal(gradients[0], gradients[2])
+
+
+def test_a_prepared_search_of_a_changed_cloud(device):
+    a, b = random(20, 1).to(device), random(30, 2).to(device)
+    offsets = offsets_of(20), offsets_of(30)
+    search = Search(b, offsets[1])
+    b.add_(5)
+    with pytest.raises(ValueError, match="the target was changed in place after this search was made"):
+        truncated_chamfer(a, b, *offsets, 2.0, search)
+    with torch.inference_mode():  # torch counts no changes here
+        still = b.clone()
+        found = truncated_chamfer(a, still, *offsets, 2.0, Search(still, offsets[1]))
+    assert torch.equal(found, truncated_chamfer(a, b, *offsets, 2.0, Search(b, offsets[1])))
 
 
 def test_more_samples_than_one_launch_holds(device):

@@ -6,11 +6,13 @@ import contextlib
 import ctypes
 import shutil
 import subprocess
+import weakref
 from pathlib import Path
 
 import pytest
 import torch
 
+from kernels.chamfer import MOST_CAP
 from kernels.cuda import build, chamfer, layout, tree
 from kernels.reference import chamfer_reference, nearest_reference
 from tests.kernels.clouds import CASES, offsets_of, random
@@ -32,6 +34,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     # Contraction is off as it is on the GPU; a misaligned access kills the process as it would kill the kernel.
     flags = ["-std=c++14", "-O1", "-w", "-shared", "-fPIC", "-ffp-contract=off"]
     flags += ["-fsanitize=alignment", "-fno-sanitize-recover=alignment", "-static-libubsan"]
+    flags += ["-U_FORTIFY_SOURCE"]  # else jumps between stacks are taken for an attack
     out = folder / "emulator.so"
     subprocess.run(["g++", *flags, *macros, f"-I{folder}", f"-I{here}", "-o", out, here / "main.cpp"], check=True)
     library = ctypes.CDLL(str(out))
@@ -40,12 +43,16 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 
 
 @pytest.fixture(autouse=True)
-def emulated(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> None:
+def zeroed(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Launches run in the emulator; how many bytes each memset wrote."""
+    sizes: list[int] = []
+
     class Launcher:
         def __init__(self, device: torch.device) -> None: ...
 
         def zero(self, address: int, size: int) -> None:
             ctypes.memset(address, 0, size)
+            sizes.append(size)
 
         def __call__(self, name: str, blocks: int, clouds: int, threads: int, *structs: bytes) -> None:
             if blocks:
@@ -57,6 +64,7 @@ def emulated(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (tree, chamfer):
         monkeypatch.setattr(module, "Launcher", Launcher)
         monkeypatch.setattr(module, "on_device", lambda device: contextlib.nullcontext())
+    return sizes
 
 
 @pytest.mark.parametrize("cap", (None, 0.5))
@@ -75,11 +83,13 @@ def test_search_equals_brute_force(case, cap):
 
 
 def _cases():
-    """Every combination; the emulator takes 20 s for one, so that all but the widest belong to the full tests."""
-    for wanted in ((True, True), (True, False), (False, True)):
-        for prepared in (False, True):
-            marks = () if wanted == (True, True) and prepared else (pytest.mark.slow,)
-            yield pytest.param(wanted, prepared, marks=marks)
+    """Every combination; the emulator takes 4 s for one, so that all but the widest belong to the full tests."""
+    combinations = [
+        (wanted, ready) for wanted in ((True, True), (True, False), (False, True)) for ready in (False, True)
+    ]
+    return [
+        pytest.param(*both, marks=() if both == ((True, True), True) else (pytest.mark.slow,)) for both in combinations
+    ]
 
 
 @pytest.mark.parametrize("wanted, prepared", _cases())
@@ -91,7 +101,7 @@ def test_chamfer_of_many_samples(wanted, prepared):
     search = tree.BoxSearch(b, rows[1]) if prepared else None
     own = [cloud.clone().requires_grad_(want) for cloud, want in zip((a, b), wanted, strict=True)]
     weights = random(len(sizes), 3)[:, 0]
-    loss = chamfer.ChamferFunction.apply(*own, *rows, 1.0, search)
+    loss = chamfer.chamfer(*own, *rows, 1.0, search)
     (loss * weights).sum().backward()
     exact = [cloud.double().requires_grad_(want) for cloud, want in zip((a, b), wanted, strict=True)]
     expected = chamfer_reference(*exact, *offsets, 1.0)
@@ -100,3 +110,62 @@ def test_chamfer_of_many_samples(wanted, prepared):
     for mine, other, want in zip(own, exact, wanted, strict=True):
         assert (mine.grad is not None) == want
         assert not want or (mine.grad - other.grad).norm() <= 1e-5 * other.grad.norm()
+
+
+def _small(*wanted):
+    """Two clouds of two samples, and their offsets as lists."""
+    a, b = random(90, 5).requires_grad_(wanted[0]), random(80, 6).requires_grad_(wanted[1])
+    return a, b, [0, 50, 90], [0, 0, 80]
+
+
+@pytest.mark.parametrize("asked", ((0, 1), (0,), (1,)))
+def test_chamfer_backward_for_some_of_those_that_need_a_gradient(asked):
+    a, b, *rows = _small(True, True)
+    loss = chamfer.chamfer(a, b, *rows, 1.0, None)
+    found = torch.autograd.grad(loss.sum(), [(a, b)[i] for i in asked])
+    exact = a.detach().double().requires_grad_(), b.detach().double().requires_grad_()
+    expected = chamfer_reference(*exact, *(torch.tensor(offsets) for offsets in rows), 1.0)
+    for i, own in zip(asked, found, strict=True):
+        wanted = torch.autograd.grad(expected.sum(), exact[i], retain_graph=True)[0]
+        assert (own - wanted).norm() <= 1e-5 * wanted.norm()
+
+
+def test_chamfer_does_no_work_for_gradients_that_nobody_records(zeroed):
+    chamfer.chamfer(*_small(False, False), 1.0, None)
+    least, zeroed[:] = sum(zeroed), []
+    with torch.no_grad():
+        loss = chamfer.chamfer(*_small(True, True), 1.0, None)
+    assert not loss.requires_grad and sum(zeroed) == least
+    zeroed.clear()
+    chamfer.chamfer(*_small(False, True), 1.0, None)
+    assert sum(zeroed) == least + 80 * 3 * 8
+
+
+def test_chamfer_keeps_no_tree_for_the_backward(monkeypatch):
+    trees = []
+
+    def allocate(*given):
+        found = tree.allocate(*given)
+        trees.extend(weakref.ref(one.memory[1]) for one in found[0])
+        return found
+
+    monkeypatch.setattr(chamfer, "allocate", allocate)
+    a, b, *rows = _small(True, True)
+    loss = chamfer.chamfer(a, b, *rows, 1.0, None)
+    assert len(trees) == 2 and not any(memory() is not None for memory in trees)
+    kept = sum(tensor.nbytes for tensor in loss.grad_fn.saved_tensors)
+    assert kept == (90 + 80) * (3 * 4 + 8 + 3 * 8) + 2 * 2 * 4  # clouds, indices, pulls, counts
+    loss.sum().backward()
+    with pytest.raises(RuntimeError, match="already been freed"):
+        _ = loss.grad_fn.saved_tensors
+
+
+def test_chamfer_gradients_at_the_greatest_cap():
+    """The resolution of the sums of pulls falls with the cap."""
+    a, b = (cloud[:1300].contiguous() for cloud in CASES["lidar"]())
+    own, exact = a.clone().requires_grad_(), a.double().requires_grad_()
+    chamfer.chamfer(own, b, [0, len(a)], [0, len(b)], MOST_CAP, None).sum().backward()
+    chamfer_reference(exact, b.double(), offsets_of(len(a)), offsets_of(len(b)), MOST_CAP).sum().backward()
+    torch.testing.assert_close(own.grad.double(), exact.grad, rtol=1e-6, atol=1e-9)
+    # 2^20 gaps of 100 km fit, and one of them still counts to 30 nm.
+    assert chamfer.pull_bits(2**20, MOST_CAP) == 25

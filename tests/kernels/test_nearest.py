@@ -88,6 +88,15 @@ def test_more_samples_than_one_launch_holds(device):
     assert_same(b_to_a, *nearest_reference(b, a, b_offsets, a_offsets, 1.0))
 
 
+def test_a_search_of_a_changed_cloud(device):
+    a, b = random(20, 1).to(device), random(30, 2).to(device)
+    search = Search(b.view(30, 3), offsets_of(30))
+    search.nearest(a, offsets_of(20))
+    b[3] += 1  # through another view of the same memory
+    with pytest.raises(ValueError, match="the target was changed in place after this search was made"):
+        search.nearest(a, offsets_of(20))
+
+
 def test_float64_on_the_cpu():
     a, b = random(500, 6).double(), random(600, 7).double()
     found = nearest(a, b, offsets_of(500), offsets_of(600), 0.4)

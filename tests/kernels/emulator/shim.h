@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <csetjmp>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -47,8 +48,11 @@ static void __threadfence() {}
 
 static struct { unsigned x, y, z; } gridDim, blockIdx, threadIdx;
 
+// Only the first switch to a fiber goes through swapcontext, which asks the system for its signal mask each time.
 struct Fiber {
     ucontext_t context;
+    jmp_buf place;
+    bool begun;
     std::vector<char> stack;
     bool done;
 };
@@ -62,22 +66,27 @@ struct Meeting {
 static std::vector<Fiber> fibers;
 static std::vector<std::map<unsigned, Meeting>> warps;
 static ucontext_t scheduler;
+static jmp_buf scheduler_place;
 static std::function<void()>* body;
 static int current, alive, threads, waiting, counted[2];
 static unsigned barrier_turn;
 
 static void yield() {
-    int self = current;
-    swapcontext(&fibers[self].context, &scheduler);
-    current = self;
-    threadIdx.x = self;
+    if (_setjmp(fibers[current].place) == 0) _longjmp(scheduler_place, 1);
 }
 
 static void run_fiber() {
     (*body)();
     fibers[current].done = true;
     alive--;
-    swapcontext(&fibers[current].context, &scheduler);
+    _longjmp(scheduler_place, 1);
+}
+
+static void resume(Fiber& fiber) {
+    if (_setjmp(scheduler_place) != 0) return;
+    if (fiber.begun) _longjmp(fiber.place, 1);
+    fiber.begun = true;
+    swapcontext(&scheduler, &fiber.context);
 }
 
 static void run_block(int count, std::function<void()> function) {
@@ -90,7 +99,7 @@ static void run_block(int count, std::function<void()> function) {
     for (int i = 0; i < count; i++) {
         Fiber& fiber = fibers[order[i] = i];
         fiber.stack.resize(65536);
-        fiber.done = false;
+        fiber.done = fiber.begun = false;
         getcontext(&fiber.context);
         fiber.context.uc_stack.ss_sp = fiber.stack.data();
         fiber.context.uc_stack.ss_size = fiber.stack.size();
@@ -104,7 +113,7 @@ static void run_block(int count, std::function<void()> function) {
             if (fibers[i].done) continue;
             current = i;
             threadIdx.x = i;
-            swapcontext(&scheduler, &fibers[i].context);
+            resume(fibers[i]);
         }
     }
 }
