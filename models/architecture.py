@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from models.grid import Grid
 
@@ -13,17 +13,22 @@ if TYPE_CHECKING:
     from models.network import PillarFlow
 
 
+Kind = Literal["deflow", "fastflow3d"]
+
+
 @dataclass(frozen=True)
 class Architecture:
     """A network and its grid; `range` is x, y, z minimum then maximum in the ego frame, m."""
 
-    kind: Literal["deflow", "fastflow3d"]
+    kind: Kind
     range: tuple[float, float, float, float, float, float]  # m
     voxel: float  # m
     width: int  # channels of a pillar
     iterations: int  # of the GRU, DeFlow only
 
     def __post_init__(self) -> None:
+        if self.kind not in get_args(Kind):
+            raise ValueError(f"kind must be one of {', '.join(get_args(Kind))}, got {self.kind}")
         self.grid()
         if self.width < 4 or self.width % 4:
             raise ValueError(f"width must be a positive multiple of 4, got {self.width}")

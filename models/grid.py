@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 STRIDE = 8  # the U-Net halves the image three times
@@ -62,15 +64,29 @@ class Grid:
     def inside(self, points: Tensor) -> Tensor:
         """Which points (N, 3) the grid holds: (N,) bool; a point that is not finite is outside."""
         cell = self._cell(points)
-        count = cell.new_tensor([self.columns, self.rows, 1])
-        return ((cell >= 0) & (cell < count)).all(dim=1)
+        return ((cell >= 0) & (cell < self._on(points)[2])).all(dim=1)
 
     def cells(self, points: Tensor) -> Cells:
         """Cell and offset of points (N, 3) that are all inside."""
         cell = self._cell(points)
-        size, minimum = points.new_tensor(self.size), points.new_tensor(self.minimum)
+        minimum, size, _ = self._on(points)
         column, row = cell[:, 0].long(), cell[:, 1].long()
         return Cells(row * self.columns + column, points - (minimum + (cell + 0.5) * size))
 
     def _cell(self, points: Tensor) -> Tensor:
-        return ((points - points.new_tensor(self.minimum)) / points.new_tensor(self.size)).floor()
+        minimum, size, _ = self._on(points)
+        return ((points - minimum) / size).floor()
+
+    def _on(self, points: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Minimum, size and counts (3,) like points."""
+        return _constants(self, points.device, points.dtype)
+
+
+@lru_cache(maxsize=64)  # copying three numbers to a device waits for it, so it is done once
+def _constants(grid: Grid, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
+    import torch
+
+    with torch.inference_mode(mode=False):
+        values = (grid.minimum, grid.size, (grid.columns, grid.rows, 1))
+        minimum, size, count = (torch.tensor(value, dtype=dtype, device=device) for value in values)
+    return minimum, size, count

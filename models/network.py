@@ -14,7 +14,7 @@ from models.pillars import Embedder
 from models.unet import FastFlow3DUNet
 
 CHANNELS = 32  # of the published networks' pillars
-FIRST_FLOW = 0.01  # share of Xavier's range that the last layer starts with
+FIRST_FLOW = 0.1  # share of Xavier's range that the last layer starts with
 
 
 class PillarFlow(nn.Module):
@@ -88,7 +88,7 @@ def channels_last(network: PillarFlow) -> PillarFlow:
 def initialise(network: PillarFlow) -> None:
     """First weights: Xavier-uniform and zero biases for Conv2d and Linear; the rest keeps torch's defaults.
 
-    The last layer starts at a hundredth of that, so that flow starts near zero. From flow as long as the features
+    The last layer starts at a tenth of that, so that flow starts near zero. From flow as long as the features
     happen to be, the static term pushes the layer before it, within a few dozen steps, to where its GELU is zero for
     every point; from there no gradient leads back, and all flow stays zero (measured in narrow networks).
     """

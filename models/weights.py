@@ -64,11 +64,21 @@ def load_weights(path: Path) -> tuple[PillarFlow, dict[str, Any]]:
         raise InputError(f"weights file {path} is damaged ({error}); run train again") from error
     if description.get("schema") != SCHEMA:
         raise InputError(f"weights file {path} has schema {description.get('schema')}, wanted {SCHEMA}")
-    return _build(path, description["architecture"], state), description
+    if description.get("frame") != FRAME:
+        raise InputError(
+            f"weights file {path} wants points in frame {description.get('frame')!r}, these are in {FRAME!r}"
+        )
+    for name, tensor in state.items():
+        if not tensor.isfinite().all():
+            raise InputError(f"weights file {path} holds NaN or infinity in {name}; run train again")
+    return _build(path, description.get("architecture"), state), description
 
 
-def _build(path: Path, architecture: Mapping[str, Any], state: Mapping[str, torch.Tensor]) -> PillarFlow:
-    network = Architecture(**{**architecture, "range": tuple(architecture["range"])}).build()
+def _build(path: Path, architecture: Any, state: Mapping[str, torch.Tensor]) -> PillarFlow:
+    try:
+        network = Architecture(**{**architecture, "range": tuple(architecture["range"])}).build()
+    except (TypeError, KeyError, ValueError) as error:
+        raise InputError(f"weights file {path} names no network of this version ({architecture}: {error})") from error
     try:
         network.load_state_dict(state, strict=True)
     except RuntimeError as error:

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     Pairs = list[tuple[int, int]]  # number of the log, first sweep
 
 
+_ORDER, _CHANGES = 1, 2  # streams of random numbers that share nothing
+
+
 def split_pairs(frames: NDArray[np.int64], share: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Divide the pairs of a log into those to train on and the last block, held out.
 
@@ -61,7 +64,7 @@ class PairDataset(Dataset[Sample]):
         log, frame = self.pairs[number]
         sample = self.logs[log].sample(frame)
         if self.augment is not None:
-            random = np.random.default_rng([self.seed, epoch, number])
+            random = np.random.default_rng([_CHANGES, self.seed, epoch, number])
             sample = changed(sample, self.augment, random)
         inside = [self.grid.inside(torch.from_numpy(points)).numpy() for points in (sample.points0, sample.points1)]
         return sample.keep(*inside)
@@ -101,7 +104,7 @@ class EpochSampler(Sampler[tuple[int, int]]):
     def __iter__(self) -> Iterator[tuple[int, int]]:
         order = np.arange(self.length)
         if self.shuffle:
-            order = np.random.default_rng([self.seed, self.epoch]).permutation(self.length)
+            order = np.random.default_rng([_ORDER, self.seed, self.epoch]).permutation(self.length)
         order = np.resize(order, len(self) * self.ranks)  # the first ones again, to make it even
         return ((self.epoch, int(number)) for number in order[self.rank :: self.ranks])
 

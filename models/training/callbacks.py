@@ -9,11 +9,14 @@ import os
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning import Callback, LightningModule, Trainer
+from torch import Tensor
 from tqdm import tqdm
 
 from models.errors import InputError
 from models.training.module import FlowTraining
+from models.training.parameters import TrainParameters
 
 Row = dict[str, float]
 
@@ -35,8 +38,8 @@ class Curves(Callback):
         """Take the rows of the run that is resumed."""
         self.rows = list(state_dict["rows"])
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Tell the logger what a killed run had told."""
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Tell the logger what a killed run had told, also where no epoch is left to train."""
         for number, row in enumerate(self.rows, 1):
             _log(trainer, row, number)
 
@@ -50,8 +53,21 @@ class Curves(Callback):
                 f"training diverged in epoch {trainer.current_epoch}: its loss is not finite;"
                 " lower train.learning_rate or train.gradient_clip"
             )
+        _require_something(row, pl_module.parameters_of_training)
         self.rows.append(row)
         _log(trainer, row, len(self.rows))
+
+
+def _require_something(row: Row, parameters: TrainParameters) -> None:
+    """Refuse an epoch that could not teach anything."""
+    if row["train/points"] == 0:
+        raise InputError(f"no point of the training pairs lies inside train.model.range {list(parameters.model.range)}")
+    weights = parameters.seflow.dynamic + parameters.seflow.cluster
+    if parameters.loss == "seflow" and row["train/without_dynamic"] == 1 and weights > 0:
+        raise InputError(
+            "no training pair has enough dynamic points for the terms dynamic and cluster;"
+            " look at metrics/labels.json and lower train.seflow.minimum_dynamic, or set both weights to 0"
+        )
 
 
 def _log(trainer: Trainer, row: Row, number: int) -> None:
@@ -75,13 +91,32 @@ class Checkpoints(Callback):
             os.replace(partial, self.path)
 
 
+class _Later:
+    """A number on its way from the device, read when it has arrived: nothing waits for it."""
+
+    def __init__(self, value: Tensor) -> None:
+        self.copy = value.detach().to("cpu", non_blocking=True)
+        self.event = torch.cuda.Event() if value.is_cuda else None  # type: ignore[no-untyped-call]
+        if self.event is not None:
+            self.event.record()
+
+    def ready(self) -> bool:
+        """Whether it has arrived."""
+        return self.event is None or bool(self.event.query())  # type: ignore[no-untyped-call]
+
+    def value(self) -> float:
+        """The number."""
+        return float(self.copy)
+
+
 class Progress(Callback):
     """One bar over all steps of the training, with the time left."""
 
-    EVERY = 10  # steps between readings of the loss, which wait for the device
+    EVERY = 10  # steps between readings of the loss
 
     def __init__(self) -> None:
         self.bar: tqdm[Any] | None = None
+        self.seen: _Later | None = None
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Open the bar at the step the training starts from."""
@@ -98,7 +133,9 @@ class Progress(Callback):
             return
         self.bar.update()
         if self.bar.n % self.EVERY == 0:
-            self.bar.set_postfix({"epoch": trainer.current_epoch, "loss": f"{float(outputs['loss']):.4f}"})
+            if self.seen is not None and self.seen.ready():
+                self.bar.set_postfix({"epoch": trainer.current_epoch, "loss": f"{self.seen.value():.4f}"})
+            self.seen = _Later(outputs["loss"])
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Close the bar."""

@@ -56,7 +56,7 @@ def fit(
         batch=parameters.batch,
         held_out=parameters.held_out,
         minimum_dynamic=parameters.seflow.minimum_dynamic,
-        augment=parameters.augment,
+        augment=parameters.augmentation(),
         workers=workers,
     )
     _same_bits(device)

@@ -4,12 +4,12 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import torch
 from lightning import LightningModule
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from models.data.samples import Batch
 from models.losses.labels import ClusterLabels
@@ -31,15 +31,12 @@ class FlowTraining(LightningModule):
         super().__init__()
         self.parameters_of_training = parameters
         self.network: PillarFlow = channels_last(parameters.model.build())
-        self.average: AveragedModel | None = None
-        if parameters.ema > 0:
-            average = get_ema_multi_avg_fn(parameters.ema)  # type: ignore[no-untyped-call]
-            self.average = AveragedModel(self.network, multi_avg_fn=average, use_buffers=True)
+        self.average = copy.deepcopy(self.network).requires_grad_(False) if parameters.ema > 0 else None
         self.sums: dict[str, Tensor] = {}
 
     def trained_network(self) -> nn.Module:
         """The network whose weights are kept: the moving average where there is one."""
-        return self.network if self.average is None else self.average.module
+        return self.network if self.average is None else self.average
 
     def losses(self, network: nn.Module, batch: Batch, progress: float = 1.0) -> dict[str, Tensor]:
         """Unweighted terms of the loss, and `loss`, their sum by the weights at this share of all steps."""
@@ -62,7 +59,7 @@ class FlowTraining(LightningModule):
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
         """Follow the weights by their moving average."""
         if self.average is not None:
-            self.average.update_parameters(self.network)
+            follow(self.average, self.network, self.parameters_of_training.ema, self.global_step)
 
     def configure_optimizers(self) -> Any:
         """AdamW (Adam where the weight decay is 0), the rate set at each step."""
@@ -78,6 +75,7 @@ class FlowTraining(LightningModule):
         skipped = batch.target.skipped if isinstance(batch.target, ClusterLabels) else 0
         for name, value in losses.items():
             self._sum(f"{part}/{name}", value.detach().double() * batch.cloud0.size)
+        self._sum(f"{part}/points", torch.tensor(float(len(batch.cloud0.points))))
         self._sum(f"{part}/samples", torch.tensor(float(batch.cloud0.size)))
         self._sum(f"{part}/without_dynamic", torch.tensor(float(skipped)))
 
@@ -91,6 +89,21 @@ class FlowTraining(LightningModule):
         parts = {name.split("/")[0] for name in sums}
         count = {part: sums.pop(f"{part}/samples") for part in sorted(parts)}
         return {name: total / count[name.split("/")[0]] for name, total in sums.items()}
+
+
+@torch.no_grad()
+def follow(average: nn.Module, network: nn.Module, decay: float, step: int) -> None:
+    """Move the average toward the network after `step` steps (from 1 on).
+
+    The decay rises to its full value, so that the first weights, which are worth nothing, are soon forgotten.
+    """
+    decay = min(decay, (1 + step) / (10 + step))
+    pairs = list(zip(average.state_dict().values(), network.state_dict().values(), strict=True))
+    averaged = [pair for pair in pairs if pair[0].is_floating_point()]
+    torch._foreach_lerp_([a for a, _ in averaged], [b for _, b in averaged], 1 - decay)
+    for a, b in pairs:
+        if not a.is_floating_point():  # counters of batch norm
+            a.copy_(b)
 
 
 def loss_terms(

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models.architecture import Architecture
 from models.data.augment import AugmentParameters
@@ -36,16 +36,20 @@ class TrainParameters:
         fits = LABELS_OF_LOSS[self.loss]
         if self.labels not in fits:
             raise ValueError(f"loss {self.loss} needs labels {' or '.join(fits)}, but labels is {self.labels}")
-        if self.augment.reverse > 0 and self.labels != "clusters":
-            raise ValueError(f"augment.reverse needs labels clusters, but labels is {self.labels}: set it to 0")
         for name in ("epochs", "batch"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
         if self.learning_rate <= 0:
             raise ValueError(f"learning_rate must be positive, got {self.learning_rate}")
-        for name in ("weight_decay", "gradient_clip", "seed"):
+        for name in ("weight_decay", "gradient_clip"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} must not be negative, got {getattr(self, name)}")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed must be at least 0 and below 2**32, got {self.seed}")
         for name in ("ema", "held_out"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
+
+    def augmentation(self) -> AugmentParameters:
+        """What augmentation the labels allow: truth and teachers have flow one way only, so nothing is reversed."""
+        return self.augment if self.labels == "clusters" else replace(self.augment, reverse=0.0)

@@ -7,6 +7,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +54,7 @@ def train_flow(data: Path, weights: Path, curves: Path, parameters: TrainParamet
     )
     device = choose_device(compute().device)
     history = provenance(logs, parameters, device_name(device))
-    key = value_digest(history)
+    key = value_digest({**history, **_writers()})
     store = Store(compute().store / "train")
     checkpoint = store.folder / f"{key}.checkpoint" / "last.ckpt"
     with store.claim(key):
@@ -87,6 +88,12 @@ def provenance(logs: Sequence[TrainLog], parameters: TrainParameters, device: st
         "packages": package_versions(PACKAGES),
         "device": device,
     }
+
+
+def _writers() -> Mapping[str, Any]:
+    """What lays out the files of a training beside what determines its weights."""
+    logger = "dvclive" if find_spec("dvclive") else "lightning"
+    return {"writers": package_versions(("safetensors", logger)), "writing_code": code_digest("stages.learning.train")}
 
 
 def open_logger(folder: Path) -> Logger:

@@ -2,11 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pairs, their labels and their truth, held-out blocks, order, and augmentation by geometry."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from models.data.augment import AugmentParameters, draw
 from models.data.labels import TrainLog, open_logs
@@ -92,7 +94,8 @@ def moving_sample() -> Sample:
     points = random.uniform(-5, 5, (50, 3)).astype(np.float32)
     flow = np.tile(np.float32([0.7, 0.2, 0.0]), (50, 1))
     labels = np.arange(50, dtype=np.int16) % 4
-    return Sample(points, points + flow, labels, labels + 10, flow, np.ones(50, bool), np.zeros(50, np.uint8))
+    row = np.arange(50)
+    return Sample(points, points + flow, labels, labels + 10, flow, row % 3 > 0, row.astype(np.uint8))
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -123,8 +126,46 @@ def test_dropped_points_take_their_labels_with_them() -> None:
     got = changed(sample, replace(NO_CHANGE, drop=0.5), np.random.default_rng(0))
     rows = [np.flatnonzero((sample.points0 == point).all(1))[0] for point in got.points0]
     assert 10 < len(rows) < 40
-    np.testing.assert_array_equal(got.labels0, sample.labels0[rows])
-    np.testing.assert_array_equal(got.flow, sample.flow[rows])
+    for name in ("labels0", "flow", "valid", "category"):
+        np.testing.assert_array_equal(getattr(got, name), getattr(sample, name)[rows])
+    rows1 = [np.flatnonzero((sample.points1 == point).all(1))[0] for point in got.points1]
+    assert rows1 != rows  # each sweep loses its own
+    np.testing.assert_array_equal(got.labels1, sample.labels1[rows1])
+
+
+def test_all_changes_together_leave_each_label_on_its_point() -> None:
+    """Dropped, turned, mirrored, scaled, lifted and reversed: rows are found again by undoing the change."""
+    augment = AugmentParameters(flip=0.5, rotation=180.0, scale=0.2, height=1.0, reverse=1.0, drop=0.4)
+    sample, undone = moving_sample(), 0
+    for seed in range(5):
+        change = draw(augment, np.random.default_rng(seed))
+        got = changed(sample, augment, np.random.default_rng(seed))
+        for points, labels, before, labels_before in (
+            (got.points0, got.labels0, sample.points1, sample.labels1),
+            (got.points1, got.labels1, sample.points0, sample.labels0),
+        ):
+            distance = np.linalg.norm(points[:, None] - change.points(before)[None], axis=2)
+            rows = distance.argmin(axis=1)
+            assert distance.min(axis=1).max() < 1e-5
+            np.testing.assert_array_equal(labels, labels_before[rows])
+            undone += len(rows)
+    assert undone > 200
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "matrix"),
+    [
+        ("rotation", 90.0, lambda m: np.allclose(m @ m.T, np.eye(3), atol=1e-6) and np.linalg.det(m) > 0),
+        ("scale", 0.2, lambda m: np.allclose(m, m[0, 0] * np.eye(3)) and 0.8 <= m[0, 0] <= 1.2),
+        ("flip", 1.0, lambda m: np.allclose(m, np.diag([-1, -1, 1]))),
+        ("height", 1.0, lambda m: np.allclose(m, np.eye(3))),
+    ],
+)
+def test_each_change_alone(name: str, value: float, matrix: Callable[[NDArray[np.float32]], bool]) -> None:
+    got = draw(replace(NO_CHANGE, **{name: value}), np.random.default_rng(4))
+    assert matrix(got.linear)
+    assert (got.shift[2] != 0) == (name == "height") and not got.shift[:2].any()
+    assert name == "height" or not np.allclose(got.linear, np.eye(3))
 
 
 def test_same_key_same_sample(data: Path) -> None:

@@ -10,14 +10,22 @@ import sys
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import nn
 
+from models.data.augment import AugmentParameters
+from models.data.labels import TrainLog, open_logs
 from models.data.logfile import LogColumns, LogFrames
+from models.data.samples import collate
 from models.errors import InputError
 from models.inference import predict_log
+from models.training.module import follow, loss_terms
 from models.training.parameters import TrainParameters
 from models.training.schedule import ScheduleParameters, factor
 from models.weights import load_weights, save_weights
@@ -48,6 +56,11 @@ def start(data: Path, out: Path, parameters: TrainParameters) -> subprocess.Pope
         env={**os.environ, "SCENEFLOW_STORE": f"{out}-store"},
         stderr=subprocess.DEVNULL,
     )
+
+
+def logs_of(data: Path) -> list[TrainLog]:
+    folders = [data / kind / "train" for kind in ("frames", "ground", "clusters")]
+    return open_logs(*folders, "clusters", ["log0", "log1"])
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -84,11 +97,9 @@ def test_the_same_training_is_not_done_twice(
 
 
 def test_other_parameters_do_not_resume(data: Path, tmp_path: Path, parameters: TrainParameters) -> None:
-    from models.data.labels import open_logs
     from stages.learning.train import provenance
 
-    folders = [data / kind / "train" for kind in ("frames", "ground", "clusters")]
-    logs = open_logs(*folders, "clusters", ["log0", "log1"])
+    logs = logs_of(data)
     whole = provenance(logs, parameters, "cpu")
     assert provenance(logs, replace(parameters, learning_rate=0.01), "cpu") != whole
     assert provenance(logs[:1], parameters, "cpu") != whole
@@ -112,7 +123,7 @@ def test_supervised_training_learns_the_motion(
         labels="truth",
         loss=loss,
         epochs=40,
-        learning_rate=0.01,
+        learning_rate=0.003,
         augment=replace(parameters.augment, flip=0.0, rotation=0.0, scale=0.0, reverse=0.0, drop=0.0),
         held_out=0.0,
     )
@@ -135,7 +146,7 @@ def moving_error(data: Path, weights: Path) -> float:
 
 def test_self_supervised_training_learns_the_motion(data: Path, tmp_path: Path, parameters: TrainParameters) -> None:
     parameters = replace(
-        parameters, epochs=60, learning_rate=0.01, held_out=0.0, augment=replace(parameters.augment, rotation=0.0)
+        parameters, epochs=60, held_out=0.0, augment=AugmentParameters(0.0, 0.0, 0.0, 0.0, 0.0, 0.0), gradient_clip=1.0
     )
     train_flow(data, tmp_path / "flow.safetensors", tmp_path / "curves", parameters)
     assert moving_error(data, tmp_path / "flow.safetensors") < 0.6
@@ -147,8 +158,96 @@ def test_loss_that_does_not_fit_the_labels_is_refused(parameters: TrainParameter
         from_mapping("train", TrainParameters, {**values, "loss": "deflow"})
     with pytest.raises(InputError, match=r"train\.model\.range along x must be a multiple of 8 voxels"):
         from_mapping("train", TrainParameters, {**values, "model": {**values["model"], "voxel": 0.9}})
-    with pytest.raises(InputError, match=r"train\.augment\.reverse"):
-        from_mapping("train", TrainParameters, {**values, "loss": "ff3d", "labels": "truth"})
+    with pytest.raises(InputError, match=r"train\.seed must be at least 0 and below"):
+        from_mapping("train", TrainParameters, {**values, "seed": 2**33})
+
+
+def test_nothing_is_reversed_where_flow_goes_one_way(parameters: TrainParameters) -> None:
+    assert parameters.augmentation() == parameters.augment
+    supervised = replace(parameters, labels="truth", loss="deflow").augmentation()
+    assert supervised == replace(parameters.augment, reverse=0.0)
+
+
+def test_weights_of_the_terms_count_and_the_static_one_rises(parameters: TrainParameters, data: Path) -> None:
+    weights = replace(parameters.seflow, chamfer=2.0, dynamic=3.0, static=5.0, static_warmup=0.5, cluster=7.0)
+    parameters = replace(parameters, seflow=weights)
+    log = logs_of(data)[0]
+    batch = collate([log.sample(0)], minimum_dynamic=0)
+    flow = torch.ones_like(batch.cloud0.points)
+    for progress, static in ((0.0, 0.0), (0.25, 2.5), (0.5, 5.0), (1.0, 5.0)):
+        terms, got = loss_terms(parameters, flow, batch, progress)
+        assert got == {"chamfer": 2.0, "dynamic": 3.0, "static": static, "cluster": 7.0}
+        assert set(terms) == set(got) and all(float(term) > 0 for term in terms.values())
+
+
+def test_the_average_follows_the_weights_as_written_out_by_hand() -> None:
+    network, average = (nn.BatchNorm1d(1) for _ in range(2))
+    expected = float(average.weight[0])
+    for step in range(1, 60):
+        with torch.no_grad():
+            network.weight.fill_(step)
+        network.num_batches_tracked.fill_(step)
+        follow(average, network, 0.8, step)
+        decay = min(0.8, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * step
+    assert float(average.weight[0]) == pytest.approx(expected, rel=1e-5)
+    assert int(average.num_batches_tracked) == 59
+
+
+def test_training_that_cannot_learn_is_refused(data: Path, tmp_path: Path, parameters: TrainParameters) -> None:
+    far = replace(parameters.model, range=(984.0, -16.0, -1.0, 1016.0, 16.0, 4.0))
+    with pytest.raises(InputError, match=r"no point .* inside train\.model\.range"):
+        train_flow(data, tmp_path / "flow.safetensors", tmp_path / "curves", replace(parameters, model=far))
+    many = replace(parameters.seflow, minimum_dynamic=10_000)
+    with pytest.raises(InputError, match=r"lower train\.seflow\.minimum_dynamic"):
+        train_flow(data, tmp_path / "flow.safetensors", tmp_path / "curves", replace(parameters, seflow=many))
+
+
+def test_killed_after_its_last_checkpoint_keeps_its_curves(
+    data: Path, tmp_path: Path, parameters: TrainParameters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train_flow(data, tmp_path / "whole/flow.safetensors", tmp_path / "whole/curves", parameters)
+    monkeypatch.setenv("SCENEFLOW_STORE", str(tmp_path / "other"))
+    with monkeypatch.context() as patch:
+        patch.setattr("models.weights.save_weights", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train_flow(data, tmp_path / "cut/flow.safetensors", tmp_path / "cut/curves", parameters)
+    train_flow(data, tmp_path / "cut/flow.safetensors", tmp_path / "cut/curves", parameters)
+    assert files(tmp_path / "cut") == files(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"frame": "sensor"}, "wants points in frame 'sensor'"),
+        ({"architecture": {"kind": "deflowpp"}}, "names no network of this version"),
+        ({"architecture": None}, "names no network of this version"),
+        ({"architecture": {"voxel": 0.9}}, "multiple of 8"),
+        ({"architecture": {"depth": 3}}, "names no network of this version"),
+    ],
+)
+def test_weights_of_another_kind_are_refused(
+    tmp_path: Path, parameters: TrainParameters, change: dict[str, Any], words: str
+) -> None:
+    path = tmp_path / "flow.safetensors"
+    save_weights(path, parameters.model.build(), parameters.model, {})
+    with safe_open(path, framework="pt") as file:
+        description = json.loads(file.metadata()["sceneflow"])
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    inner = change.get("architecture")
+    changed = {"architecture": {**description["architecture"], **inner}} if inner else change
+    save_file(state, path, {"sceneflow": json.dumps({**description, **changed})})
+    with pytest.raises(InputError, match=words):
+        load_weights(path)
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, parameters: TrainParameters) -> None:
+    network = parameters.model.build()
+    with torch.no_grad():
+        network.backbone.decoder_step4.bias[0] = float("nan")
+    save_weights(tmp_path / "flow.safetensors", network, parameters.model, {})
+    with pytest.raises(InputError, match="NaN or infinity in backbone.decoder_step4.bias"):
+        load_weights(tmp_path / "flow.safetensors")
 
 
 def test_gpu_that_is_not_there_is_one_sentence(

@@ -8,9 +8,12 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from tests.pipeline.project import SMALL, Project, make_project
 from tests.pipeline.raw_logs import BOXES, write_log
@@ -61,6 +64,51 @@ def test_a_parameter_reruns_only_what_it_touches_and_back_again_nothing(project:
     assert project.repro().ran == set()  # restored from the run cache
     assert project.digests() == before
     assert project.status() == ""
+
+
+EVERY = ("train", "val", "test")
+TOUCHES = {  # what a key touches: the stages that read it; the longest name that fits counts
+    "data.source": {f"{stage}@{split}" for stage in ("simulate", "catalog", "ingest") for split in EVERY},
+    "simulate": {f"simulate@{split}" for split in EVERY},
+    **{f"simulate.{split}": {f"simulate@{split}"} for split in EVERY},
+    **{stage: {f"{stage}@{split}" for split in EVERY} for stage in ("catalog", "ingest", "ground", "truth")},
+    **{stage: {stage} for stage in ("dynamic", "cluster", "quality", "train", "evaluate", "submit")},
+    "predict": {"predict@val", "predict@test"},
+}
+
+
+def leaves(content: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def other(value: Any) -> Any:
+    """Another value of the same kind, sensible or not: DVC is asked, not the stage."""
+    if isinstance(value, bool):
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    return [*value, *value] if isinstance(value, list) else f"{value} else"
+
+
+def test_every_parameter_touches_what_the_table_says(project: Project) -> None:
+    """Each key of params.yaml is changed alone, and DVC is asked which stages that leaves out of date."""
+    from dvc.repo import Repo
+
+    content = yaml.safe_load((project.folder / "params.yaml").read_text())
+    wrong = {}
+    for name, value in leaves(content):
+        row = max((row for row in TOUCHES if f"{name}.".startswith(f"{row}.")), key=len)
+        project.set({name: other(value)})
+        with Repo(str(project.folder)) as repo:
+            found = {str(stage) for stage in repo.status()}
+        if found != TOUCHES[row]:
+            wrong[name] = found
+        project.run("git", "checkout", "--quiet", "params.yaml")
+    assert wrong == {}
 
 
 def test_a_comment_in_the_code_of_a_stage_changes_nothing_after_it(project: Project) -> None:
