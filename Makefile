@@ -8,9 +8,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The official v2 evaluator, compared with ours in tests; without its dependencies, of which open3d alone is 1 GB.
 V2_EVALUATOR := bucketed-scene-flow-eval==2.0.25
 PLAIN := kernels models stages
+BASE ?= HEAD
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test repro catalog test test-full lint format deps clean
+.PHONY: help setup setup-test repro catalog test test-full gate check explain lint format deps clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,7 +29,7 @@ $(VENV)/.ready: pyproject.toml
 setup-test: $(VENV)/.ready-test
 
 $(VENV)/.ready-test: $(VENV)/.ready
-	$(BIN)/python -m pip install --quiet --editable '.[test]'
+	$(BIN)/python -m pip install --quiet --editable '.[test,cuda]'
 	$(BIN)/python -m pip install --quiet --no-deps $(V2_EVALUATOR)
 	touch $@
 
@@ -45,6 +46,15 @@ test: setup-test ## Run the tests that need no GPU, no system service and no lon
 
 test-full: setup-test ## Run all tests: the long ones too, and those that need a GPU where there is one
 	python -m pytest -m "slow or not slow"
+
+gate: setup ## Compare the metric files with those of revision BASE (HEAD); fails when a number got worse
+	@python -m stages.gate --base $(BASE)
+
+check: setup ## Check without data that dvc.lock agrees with code and parameters, and what the remote holds
+	@python -m stages.check
+
+explain: setup ## Tell which data, parameters and code made metrics/val.json, and how to get it again
+	@python -m stages.explain
 
 lint: setup-test ## Check style and types
 	ruff check .

@@ -1,0 +1,63 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""A chain of stages as text, with the commands that give its end again."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from stages.tracking.chain import Link
+
+_SHORT = 10  # characters of a digest that are shown
+
+
+def explanation(file: str, content: Mapping[str, Any], links: Sequence[Link], commit: str | None, same: bool) -> str:
+    """What made a metric file, stage by stage.
+
+    Args:
+        file: the metric file.
+        content: what it holds.
+        links: the stages that it rests on, first ones first.
+        commit: the commit that the file's present content came with, None where it is not committed.
+        same: whether the file is what the lock says its stage wrote.
+    """
+    lines = [f"{file}, written by stage {links[-1].stage}", ""]
+    if not same:
+        lines += [f"warning: {file} is not what the stage wrote: it was changed or comes from another lock", ""]
+    for part in ("protocol", "provenance"):
+        if part in content:
+            lines += [part, *_nested(content[part], 1), ""]
+    for link in links:
+        lines += [*_stage(link), ""]
+    lines += ["to get it again", f"  git checkout {commit or '<the commit that will hold dvc.lock>'}"]
+    lines += ["  make setup", f"  dvc pull {file}    # from the shared remote, or", f"  dvc repro {links[-1].stage}"]
+    return "\n".join(lines) + "\n"
+
+
+def _stage(link: Link) -> Iterator[str]:
+    yield f"stage {link.stage}: {link.command}"
+    for path, digest in sorted(link.data.items()):
+        yield f"  reads  {path}  {digest[:_SHORT]}"
+    for path, digest in sorted(link.outputs.items()):
+        yield f"  writes {path}  {digest[:_SHORT]}"
+    together = hashlib.sha256(json.dumps(sorted(link.code.items())).encode()).hexdigest()
+    yield f"  code   {len(link.code)} files  {together[:_SHORT]}"
+    yield from (f"  with   {name}: {value}" for name, value in _flat(link.parameters))
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _nested(value: Mapping[str, Any], depth: int) -> Iterator[str]:
+    for name, entry in value.items():
+        if isinstance(entry, Mapping):
+            yield f"{'  ' * depth}{name}"
+            yield from _nested(entry, depth + 1)
+        else:
+            yield f"{'  ' * depth}{name}: {entry}"

@@ -1,0 +1,151 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""What the lock says of a number, and whether lock and files agree, on a small pipeline of the real DVC."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from models.errors import InputError
+from stages.explain import explain
+from stages.pipeline.code import ROOT
+from stages.tracking.chain import chain, read_lock
+
+PIPELINE = {
+    "stages": {
+        "count": {
+            "cmd": "mkdir -p data && python stages/count.py",
+            "deps": ["stages/count.py"],
+            "params": ["count.to"],
+            "outs": ["data/numbers.txt"],
+        },
+        "evaluate": {
+            "cmd": "mkdir -p metrics && python stages/evaluate.py",
+            "deps": ["stages/evaluate.py", "data/numbers.txt"],
+            "metrics": [{"metrics/val.json": {"cache": False}}],
+        },
+    }
+}
+COUNT = """\
+import yaml
+to = yaml.safe_load(open("params.yaml"))["count"]["to"]
+open("data/numbers.txt", "w").write(str(to))
+"""
+EVALUATE = """\
+import json
+json.dump({"provenance": {"by": "hand"}, "sum": int(open("data/numbers.txt").read())}, open("metrics/val.json", "w"))
+"""
+
+
+def run(folder: Path, *command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    identity = {f"GIT_{who}_{what}": "test@test" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, **identity, "PATH": path, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=check)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project of two stages that has run, with its results committed and pushed to a remote folder."""
+    folder = tmp_path_factory.mktemp("original")
+    (folder / "stages").mkdir()
+    (folder / "stages/count.py").write_text(COUNT)
+    (folder / "stages/evaluate.py").write_text(EVALUATE)
+    (folder / "params.yaml").write_text("count: {to: 7}\n")
+    (folder / "dvc.yaml").write_text(yaml.safe_dump(PIPELINE))
+    run(folder, "git", "init", "--quiet")
+    run(folder, "dvc", "init", "--quiet")
+    run(folder, "dvc", "repro", "--quiet")
+    run(folder, "git", "add", "--all")
+    run(folder, "git", "commit", "--quiet", "--message", "results")
+    return folder
+
+
+@pytest.fixture
+def clone(original: Path, tmp_path: Path) -> Path:
+    """A bare clone: no data, no cache."""
+    run(tmp_path, "git", "clone", "--quiet", str(original), "clone")
+    return tmp_path / "clone"
+
+
+def check(folder: Path) -> tuple[int, str]:
+    result = run(folder, sys.executable, "-P", "-m", "stages.check", check=False)
+    assert result.stderr == ""
+    return result.returncode, result.stdout
+
+
+def test_a_clone_without_data_agrees_and_says_that_it_has_no_remote(clone: Path) -> None:
+    assert not (clone / "data/numbers.txt").exists()
+    code, text = check(clone)
+    assert code == 0
+    assert "dvc.lock agrees" in text and "no remote is configured" in text
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("params.yaml", "count: {to: 8}\n", "count: parameters changed: count.to;"),
+        ("stages/evaluate.py", EVALUATE + "# more\n", "evaluate: stages/evaluate.py changed;"),
+        ("metrics/val.json", "{}", "evaluate: metrics/val.json is not the file that the stage wrote;"),
+    ],
+)
+def test_what_differs_is_named(clone: Path, file: str, content: str, words: str) -> None:
+    (clone / file).write_text(content)
+    code, text = check(clone)
+    assert code == 1
+    assert words in text
+    assert text.count("\n- ") + text.startswith("- ") == 1  # and nothing else
+
+
+def test_locks_of_two_runs_that_were_mixed_are_found(clone: Path) -> None:
+    lock = yaml.safe_load((clone / "dvc.lock").read_text())
+    lock["stages"]["count"]["outs"][0]["md5"] = "0" * 32
+    (clone / "dvc.lock").write_text(yaml.safe_dump(lock))
+    code, text = check(clone)
+    assert code == 1
+    assert "evaluate: it last saw another data/numbers.txt than the lock names now" in text
+
+
+def test_what_the_remote_lacks_is_named_until_it_is_pushed(original: Path, clone: Path, tmp_path: Path) -> None:
+    for folder in (original, clone):
+        run(folder, "dvc", "remote", "add", "--force", "--local", "--default", "share", str(tmp_path / "share"))
+    code, text = check(clone)
+    assert code == 1
+    assert "data/numbers.txt is not in remote 'share'; run `dvc push`" in text
+    run(original, "dvc", "push")
+    assert check(clone) == (
+        0,
+        "dvc.lock agrees with code, parameters and the files in git\n"
+        "remote 'share' holds every output that dvc.lock names\n",
+    )
+
+
+def test_explanation_names_the_whole_chain(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(clone)
+    text = explain(Path("metrics/val.json"))
+    assert text.index("stage count: ") < text.index("stage evaluate: ")
+    assert "with   count.to: 7" in text
+    assert "by: hand" in text
+    commit = run(clone, "git", "rev-parse", "HEAD").stdout.strip()
+    assert f"git checkout {commit}" in text
+    assert "warning" not in text
+    (clone / "metrics/val.json").write_text(json.dumps({"sum": 9}))
+    changed = explain(Path("metrics/val.json"))
+    assert "warning: metrics/val.json is not what the stage wrote" in changed
+    assert commit not in changed
+
+
+def test_what_cannot_be_explained_is_one_sentence(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(clone)
+    with pytest.raises(InputError, match=r"no stage in dvc.lock writes other.json; it knows metrics/val.json"):
+        chain(read_lock(), "other.json")
+    with pytest.raises(InputError, match=r"none.json does not exist; run `dvc repro`"):
+        explain(Path("none.json"))
+    (clone / "dvc.lock").write_text("")
+    with pytest.raises(InputError, match=r"dvc.lock is damaged .* `git checkout dvc.lock`"):
+        explain(Path("metrics/val.json"))
