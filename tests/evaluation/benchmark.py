@@ -2,30 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """Time and memory of the evaluation into metrics/benchmarks/evaluation.json: `python -m tests.evaluation.benchmark`.
 
-One core: the process starts itself again with the environment of the pipeline's workers, which numpy reads when it is
-imported, and is bound to one processor.
+One core: the process starts itself again bound to one processor, with the environment of the pipeline's workers, which
+numpy reads when it is imported. Memory is that of the stage's own path, from the files of a split to its tables.
 """
 
 import json
 import os
-import sys
-
-from stages.pipeline.pool import WORKER_ENVIRONMENT
-
-_CORE = {min(os.sched_getaffinity(0))}
-if __name__ == "__main__" and any(os.environ.get(name) != value for name, value in WORKER_ENVIRONMENT.items()):
-    os.sched_setaffinity(0, _CORE)
-    os.execve(
-        sys.executable, [sys.executable, "-m", "tests.evaluation.benchmark"], {**os.environ, **WORKER_ENVIRONMENT}
-    )
-
 import platform
 import resource
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -37,34 +28,23 @@ from stages.evaluation.accumulate import Accumulator
 from stages.evaluation.baselines import nearest
 from stages.evaluation.bootstrap import BootstrapParameters
 from stages.evaluation.families import FrameScorer
-from stages.evaluation.frame import FrameTruth, frame_errors
+from stages.evaluation.frame import frame_errors
 from stages.evaluation.labels import LogLabels
-from stages.evaluation.scores import ScoreParameters, score_frames, write_scores
-from stages.evaluation.split import merge_scores, report, write_tables
+from stages.evaluation.masks import open_masks
+from stages.evaluation.scores import ScoreParameters
+from stages.evaluation.split import Source, merge_scores, report, score_logs, write_tables
+from stages.evaluation.submission import write_feather
 from stages.frames.write import atomic
+from stages.pipeline.pool import WORKER_ENVIRONMENT
 from tests.evaluation.data import log_arrays, write_log
 
 OUTPUT = Path("metrics/benchmarks/evaluation.json")
+MODULE = "tests.evaluation.benchmark"
 POINTS = 90_000
-FRAMES = 4_700
+PAIRS = 157  # of a log of AV2
+LOGS = 30  # 4,710 frames, the official ones of the val split
+MASKS = 4_800  # entries of the official mask zip
 REPEATS = 40
-
-
-@dataclass(frozen=True)
-class Repeated:
-    """Labels of a log whose first pair is repeated."""
-
-    labels: LogLabels
-    frames_in_all: int
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.labels, name)
-
-    def has_flow(self) -> Any:
-        return np.arange(self.frames_in_all)
-
-    def frame(self, t: int, official_mask: Any = None) -> FrameTruth:
-        return self.labels.frame(0, official_mask)
 
 
 def main() -> None:
@@ -77,9 +57,11 @@ def main() -> None:
         files = {kind: data / kind / "val" / "log.h5" for kind in ("frames", "truth", "ground")}
         labels = LogLabels.open("log", files)
         residual = arrays["residual"][labels.frames.span(0)]
-        rows = [_row("all_metrics_frame", "ms", _times(_frame(labels, residual))), *_memory(labels, residual, scratch)]
+        rows = [_row("all_metrics_frame", "ms", _times(_frame(labels, residual)))]
         pair = labels.pair(0, labels.frame(0))
         rows.append(_row("nearest_baseline_frame", "ms", _times(lambda: nearest(pair), 5)))
+        rows.append(_row("official_mask_frame", "ms", _mask_times(labels, Path(scratch))))
+    rows += _split_rows()
     with atomic(OUTPUT) as file:
         file.write_text(json.dumps(rows, indent=1) + "\n")
     print(json.dumps(rows, indent=1))
@@ -96,6 +78,20 @@ def _frame(labels: LogLabels, residual: Any) -> Callable[[], None]:
     return step
 
 
+def _mask_times(labels: LogLabels, scratch: Path) -> list[float]:
+    """One frame's mask from a zip of as many entries as the official one."""
+    name = f"log/{int(labels.frames.timestamp_ns[0])}.feather"
+    write_feather(scratch / "mask.feather", {"mask": labels.v1_mask(0)})
+    content = (scratch / "mask.feather").read_bytes()
+    with zipfile.ZipFile(scratch / "masks.zip", "w") as archive:
+        archive.writestr(name, content)
+        for i in range(MASKS):
+            archive.writestr(f"other/{i}.feather", b"")
+    with open_masks(scratch / "masks.zip") as masks:
+        assert masks is not None
+        return _times(lambda: masks.mask(labels.frames, 0))
+
+
 def _times(step: Callable[[], Any], repeats: int = REPEATS) -> list[float]:
     step()
     times = []
@@ -106,23 +102,43 @@ def _times(step: Callable[[], Any], repeats: int = REPEATS) -> list[float]:
     return times
 
 
-def _memory(labels: LogLabels, residual: Any, scratch: str) -> list[dict[str, Any]]:
-    """Score many frames as one log, merge, report and write tables; peak memory of the whole process."""
-    repeated: Any = Repeated(labels, FRAMES)
-    start = time.perf_counter()
-    scores = score_frames(repeated, lambda *_: {"model": (residual, None)}, ScoreParameters("all", "refuse"))
-    output = Path(scratch) / "scores"
-    for name in ("model", "baselines"):
-        write_scores(output / name / "log.h5", labels, scores)
+def _split_rows() -> list[dict[str, Any]]:
+    """Time and peak memory of a split, in processes of their own: a peak cannot be taken back."""
+    with tempfile.TemporaryDirectory() as scratch:
+        subprocess.run([sys.executable, "-m", MODULE, "make", scratch], check=True)
+        run = subprocess.run([sys.executable, "-m", MODULE, "score", scratch], check=True, stdout=subprocess.PIPE)
+        found = json.loads(run.stdout)
+    name = f"{LOGS * PAIRS}_frames_with_baselines"
+    return [
+        _row(f"score_{name}", "s", [found["seconds"]]),
+        _row(f"peak_memory_{name}", "MiB", [found["stage"] + found["worker"]]),
+    ]
+
+
+def make_split(root: Path) -> None:
+    """A split of equal logs: one that is written, and links to it."""
+    data = root / "data"
+    write_log(data, "val", "log-00", log_arrays(0, PAIRS + 1, POINTS))
+    for folder in data.iterdir():
+        for i in range(1, LOGS):
+            os.link(folder / "val" / "log-00.h5", folder / "val" / f"log-{i:02d}.h5")
+
+
+def score_split(root: Path) -> None:
+    """Score the split with one worker; print seconds, and the peaks of this process and of its worker."""
+    os.environ.update(SCENEFLOW_WORKERS="1", SCENEFLOW_STORE=str(root / "store"))
+    predictions = {path.stem: path for path in (root / "data" / "predictions" / "val").iterdir()}
+    start, output = time.perf_counter(), root / "evaluation"
+    score_logs(Source(root / "data", "val", predictions), ScoreParameters("all", "refuse"), output)
     merged = merge_scores(output)
     _, draws = report(merged, BootstrapParameters(1000, 0, 0.95))
     write_tables(output, merged, draws)
     seconds = time.perf_counter() - start
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return [
-        _row(f"score_{FRAMES}_frames", "s", [seconds]),
-        _row(f"peak_memory_{FRAMES}_frames", "MiB", [peak]),
-    ]
+    stage, worker = (resource.getrusage(who).ru_maxrss / 1024 for who in _PROCESSES)
+    print(json.dumps({"seconds": seconds, "stage": stage, "worker": worker}))
+
+
+_PROCESSES = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
 
 
 def _row(case: str, unit: str, values: list[float]) -> dict[str, Any]:
@@ -144,6 +160,15 @@ def _processor() -> str:
     return platform.machine()
 
 
+def bind_to_one_core() -> None:
+    """Start this process again on one processor if it does not run on one, as the workers do."""
+    if os.environ.items() >= WORKER_ENVIRONMENT.items() and len(os.sched_getaffinity(0)) == 1:
+        return
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    os.execve(sys.executable, [sys.executable, "-m", MODULE, *sys.argv[1:]], {**os.environ, **WORKER_ENVIRONMENT})
+
+
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    main()
+    bind_to_one_core()
+    steps: dict[str, Callable[[Path], None]] = {"make": make_split, "score": score_split}
+    steps[sys.argv[1]](Path(sys.argv[2])) if len(sys.argv) > 1 else main()
