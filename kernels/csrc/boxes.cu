@@ -1,6 +1,7 @@
 // SPDX-FileCopyrightText: The sceneflow authors
 // SPDX-License-Identifier: Apache-2.0
-// Blocks of points into the order of a Hilbert curve through each one's own cube, and boxes around 16, 512, 16384.
+// Blocks of points into the order of a Hilbert curve through each one's own cube, and boxes around leaves,
+// tiles (32 leaves) and supers (32 tiles).
 
 __device__ inline Box box_of(float x, float y, float z, u32 row) {
     bool finite = x == x;

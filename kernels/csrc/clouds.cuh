@@ -1,16 +1,15 @@
 // SPDX-FileCopyrightText: The sceneflow authors
 // SPDX-License-Identifier: Apache-2.0
 // What every kernel is given: two ragged clouds, cut into blocks of BLOCK points that never cross samples.
-// docs/nearest-neighbour.md explains the structure. Host twin of these structs: kernels/cuda/layout.py.
+// docs/nearest-neighbour.md explains the structure. Host twin of these structs: kernels/cuda/layout.py, whose Shape gives
+// LEAF (points in a leaf), LANES (that share a query), PATIENCE (visits of tiles and leaves that a packet makes together),
+// WARPS (packets in a block of the search) and RESIDENT (blocks of the search that a multiprocessor must hold).
 
 #define BLOCK 1024      // points in a block: one thread each; the last block of a sample is padded
 #define SAMPLES 64      // most samples in one launch
-#ifndef LEAF
-#define LEAF 16         // points in a leaf
-#endif
 #define FAN 32          // children of a node: one a lane
 #define TILES (BLOCK / (LEAF * FAN))  // tiles in a block
-static_assert((LEAF & (LEAF - 1)) == 0 && LEAF <= 32, "leaves are powers of two within a warp");
+static_assert((LEAF & (LEAF - 1)) == 0 && LEAF >= 2 && LEAF <= 32, "leaf must be a power of two from 2 to 32");
 #define FULL 0xffffffffu
 #define NOT_A_NUMBER __uint_as_float(0x7fffffffu)
 #define INFINITE __uint_as_float(0x7f800000u)

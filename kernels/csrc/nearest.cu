@@ -3,23 +3,12 @@
 // Exact nearest neighbour by branch and bound over the boxes.
 // Compile without contraction (--fmad=false): a rounded distance to a box never exceeds the one to a point inside.
 
-#ifndef LANES
-#define LANES 4         // lanes that share a query
-#endif
-#ifndef PATIENCE
-#define PATIENCE 32     // visits of tiles and leaves that a packet makes together
-#endif
-#ifndef LEAVES
-#define LEAVES 1        // leaves measured at once
-#endif
 #define GROUP (32 / LANES)   // queries in a packet, one warp each
 #define EACH (LEAF / LANES)  // points of a leaf that a lane measures
-#ifndef WARPS
-#define WARPS 8         // packets in a block of the search
-#endif
-#ifndef RESIDENT
-#define RESIDENT 5           // blocks of the search that a multiprocessor must hold
-#endif
+static_assert((LANES & (LANES - 1)) == 0 && LANES >= 1 && LANES <= LEAF,
+              "lanes must be a power of two and at most the points of a leaf");
+static_assert((WARPS & (WARPS - 1)) == 0 && WARPS >= 1 && WARPS <= 32, "warps must be a power of two from 1 to 32");
+static_assert(PATIENCE >= 1 && RESIDENT >= 1, "patience and resident must be at least 1");
 
 // Squared distance and row in one integer: the smaller one is the nearer neighbour, of equals the lower row.
 __device__ inline u64 rank_of(float squared, u32 row) {
@@ -72,34 +61,25 @@ __device__ inline void load_each(float* values, const float* from) {
 #endif
 }
 
-// Measure all points of two leaves. Most leaves improve nothing: rows and the bounds of the packet are only looked at if
-// one does.
-__device__ inline void measure(Packet& packet, const float* one, const float* two) {
-    float x[LEAVES * EACH], y[LEAVES * EACH], z[LEAVES * EACH], squared[LEAVES * EACH], least = INFINITE;
-    one += threadIdx.x % LANES * EACH;
-    two += threadIdx.x % LANES * EACH;
-    load_each(x, one);
-    load_each(y, one + LEAF);
-    load_each(z, one + 2 * LEAF);
-#if LEAVES == 2
-    load_each(x + EACH, two);
-    load_each(y + EACH, two + LEAF);
-    load_each(z + EACH, two + 2 * LEAF);
-#endif
+// Measure all points of a leaf. Most leaves improve nothing: rows and the bounds of the packet are only looked at if one
+// does.
+__device__ inline void measure(Packet& packet, const float* leaf) {
+    float x[EACH], y[EACH], z[EACH], squared[EACH], least = INFINITE;
+    leaf += threadIdx.x % LANES * EACH;
+    load_each(x, leaf);
+    load_each(y, leaf + LEAF);
+    load_each(z, leaf + 2 * LEAF);
     #pragma unroll
-    for (int i = 0; i < LEAVES * EACH; i++) {
+    for (int i = 0; i < EACH; i++) {
         float dx = packet.query.x - x[i], dy = packet.query.y - y[i], dz = packet.query.z - z[i];
         squared[i] = (dx * dx + dy * dy) + dz * dz;
         least = fminf(least, squared[i]);
     }
     packet.patience--;
     if (__any_sync(FULL, least <= __uint_as_float((u32)(packet.best >> 32)))) {
-        load_each(x, one + 3 * LEAF);
-#if LEAVES == 2
-        load_each(x + EACH, two + 3 * LEAF);
-#endif
+        load_each(x, leaf + 3 * LEAF);
         #pragma unroll
-        for (int i = 0; i < LEAVES * EACH; i++) packet.best = min(packet.best, rank_of(squared[i], __float_as_uint(x[i])));
+        for (int i = 0; i < EACH; i++) packet.best = min(packet.best, rank_of(squared[i], __float_as_uint(x[i])));
         #pragma unroll
         for (int step = 1; step < LANES; step *= 2)
             packet.best = min(packet.best, __shfl_xor_sync(FULL, packet.best, step));
@@ -122,14 +102,8 @@ __device__ inline void search_tile(Packet& packet, const Cloud& target, int tile
     if (--packet.patience == 0) packet.worst = 0;
     for (int next; (next = nearest_lane(near, packet.worst)) >= 0;) {
         if (lane == next) near = ~0ull;
-        int second = next;
-#if LEAVES == 2
-        second = nearest_lane(near, packet.worst);
-        if (second < 0) second = next;
-        if (lane == second) near = ~0ull;
-#endif
         const float* leaves = target.points + (long long)tile * (FAN * 4 * LEAF);
-        measure(packet, leaves + next * (4 * LEAF), leaves + second * (4 * LEAF));
+        measure(packet, leaves + next * (4 * LEAF));
     }
 }
 

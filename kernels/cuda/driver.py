@@ -5,15 +5,17 @@
 import ctypes
 import sys
 import threading
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
 
 import torch
 
-from kernels.cuda.build import cache_folder, machine_code
+from kernels.cuda.build import compiler_version, machine_code
 from kernels.cuda.layout import SHAPE, Shape
 
+DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 KERNELS = ("build", "search", "reduce", "gradient")
 BUILD_THREADS = 1024
 
@@ -25,7 +27,7 @@ _devices: dict[tuple[int | None, Shape], tuple[dict[str, int], int, int]] = {}
 
 @cache
 def _library() -> ctypes.CDLL:
-    library = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    library = ctypes.CDLL(DRIVER)
     unsigned: Any = ctypes.c_uint
     pointer: Any = ctypes.c_void_p
     library.cuLaunchKernel.argtypes = [pointer] + [unsigned] * 7 + [pointer] * 3
@@ -55,7 +57,8 @@ def kernels_for(device: torch.device) -> tuple[dict[str, int], int, int]:
     found = _devices.get((device.index, SHAPE))
     if found is None:
         with _lock:
-            kernels = _load_once(device)
+            major, minor = torch.cuda.get_device_capability(device)
+            kernels = _load_once(f"sm_{major}{minor}")
             context = _primary_context(device)
             found = kernels, context, _resident(device, kernels["build"])
         _devices[device.index, SHAPE] = found
@@ -84,42 +87,54 @@ def _check(status: int, what: str) -> None:
         raise RuntimeError(f"{what} ({_explain(status)})")
 
 
-def _load_once(device: torch.device) -> dict[str, int]:
+def _load_once(arch: str) -> dict[str, int]:
     """One module serves all devices of a compute capability."""
-    major, minor = torch.cuda.get_device_capability(device)
-    key = f"sm_{major}{minor}", SHAPE
+    key = arch, SHAPE
     if key in _failures:
         raise RuntimeError(_failures[key])
     if key not in _modules:
         try:
-            _modules[key] = _load(key[0])
+            code, _ = machine_code(arch, SHAPE)
+            _modules[key] = load(code, arch, KERNELS)
         except RuntimeError as error:
             _failures[key] = str(error)
             raise
     return _modules[key]
 
 
-def _load(arch: str) -> dict[str, int]:
-    code, cached = machine_code(arch, SHAPE)
+def load(code: bytes, arch: str, names: Sequence[str]) -> dict[str, int]:
+    """Hand machine code to the driver; return the kernels by name.
+
+    Raises:
+        RuntimeError: the driver does not take it; one sentence says why.
+    """
     library = ctypes.c_void_p()
     try:
         status = _library().cuLibraryLoadData(ctypes.byref(library), code, None, None, 0, None, None, 0)
     except AttributeError as error:
         raise RuntimeError("the NVIDIA driver is older than CUDA 12: update it to search on the GPU") from error
     if status:
-        origin = f"the disk cache ({cache_folder()})" if cached else "NVRTC"
-        raise RuntimeError(
-            f"the NVIDIA driver refuses the kernels for {arch} that came from {origin} ({_explain(status)}): "
-            "update the driver, or empty that cache and install an NVRTC of the driver's CUDA version"
-        )
+        raise RuntimeError(_refusal(arch, status))
     handles = {}
-    for name in KERNELS:
+    for name in names:
         kernel = ctypes.c_void_p()
         status = _library().cuLibraryGetKernel(ctypes.byref(kernel), library, name.encode())
         if status or kernel.value is None:
             raise RuntimeError(f"kernel {name} is missing from the module for {arch} ({_explain(status)})")
         handles[name] = kernel.value
     return handles
+
+
+def _refusal(arch: str, status: int) -> str:
+    number, compiler = ctypes.c_int(), compiler_version()
+    _library().cuDriverGetVersion(ctypes.byref(number))
+    driver = f"{number.value // 1000}.{number.value % 1000 // 10}"
+    if int(driver.split(".")[0]) < int(compiler.split(".")[0]):
+        return (
+            f"the NVIDIA driver goes up to CUDA {driver} and refuses kernels built by NVRTC {compiler}: "
+            "update the driver, or install sceneflow[cuda12] in place of sceneflow[cuda]"
+        )
+    return f"the NVIDIA driver refuses the kernels for {arch} ({_explain(status)}): update the driver"
 
 
 def on_device(device: torch.device) -> AbstractContextManager[object]:

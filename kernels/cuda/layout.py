@@ -20,14 +20,13 @@ CHAMFER = struct.Struct("<8Qii")
 
 @dataclass(frozen=True)
 class Shape:
-    """Compiled in; the figures behind the choice are in docs/nearest-neighbour.md."""
+    """Compiled in, where asserts refuse what cannot work; docs/nearest-neighbour.md has the figures behind it."""
 
-    leaf: int = 32  # points in a leaf
-    lanes: int = 4  # lanes that share a query
-    patience: int = 64  # visits that a packet of queries makes together
-    leaves: int = 1  # measured at once
-    warps: int = 8  # packets in a block of the search
-    resident: int = 4  # blocks of the search that a multiprocessor must hold
+    leaf: int = 32  # points in a leaf: a power of two from 2 to 32
+    lanes: int = 4  # lanes that share a query: a power of two, at most leaf
+    patience: int = 64  # visits that a packet of queries makes together, at least 1
+    warps: int = 8  # packets in a block of the search: a power of two from 1 to 32
+    resident: int = 4  # blocks of the search that a multiprocessor must hold, at least 1
 
 
 SHAPE = Shape()

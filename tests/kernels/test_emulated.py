@@ -23,14 +23,12 @@ HARD = ("lidar", "collinear z", "all equal", "lattice between", "crowded", "sphe
 SMALL = ("0 and 1 points", "1 and 0 points", "1 and 1 points", "31 and 33 points", "33 and 0 points", "1024 points")
 
 
-@pytest.fixture(scope="module")
-def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
-    folder = tmp_path_factory.mktemp("emulator")
+def _compiled(folder: Path, shape: layout.Shape) -> ctypes.CDLL:
     for name in build.SOURCES:  # no names without overloads, so that the kernels may be called like functions
         text = (Path(build.__file__).parent.parent / "csrc" / name).read_text()
         (folder / name).write_text(text.replace('extern "C" ', ""))
     here = Path(__file__).parent / "emulator"
-    macros = [f"-D{name.upper()}={value}" for name, value in vars(layout.SHAPE).items()]
+    macros = [f"-D{name.upper()}={value}" for name, value in vars(shape).items()]
     # Contraction is off as it is on the GPU; a misaligned access kills the process as it would kill the kernel.
     flags = ["-std=c++14", "-O1", "-w", "-shared", "-fPIC", "-ffp-contract=off"]
     flags += ["-fsanitize=alignment", "-fno-sanitize-recover=alignment", "-static-libubsan"]
@@ -42,9 +40,18 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
     return library
 
 
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
+    return _compiled(tmp_path_factory.mktemp("emulator"), layout.SHAPE)
+
+
 @pytest.fixture(autouse=True)
 def zeroed(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Launches run in the emulator; how many bytes each memset wrote."""
+    return _emulate(library, monkeypatch)
+
+
+def _emulate(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> list[int]:
     sizes: list[int] = []
 
     class Launcher:
@@ -80,6 +87,26 @@ def test_search_equals_brute_force(case, cap):
         assert torch.equal(answers.of(which)[1], expected[which][1])
     index, distance = tree.BoxSearch(b, rows[1]).nearest(a, rows[0], cap)
     assert torch.equal(index, expected[0][0]) and torch.equal(distance, expected[0][1])
+
+
+SHAPES = (
+    layout.Shape(leaf=2, lanes=1, patience=1, warps=32, resident=1),
+    layout.Shape(leaf=32, lanes=32, patience=3, warps=1),
+    layout.Shape(leaf=8, lanes=8, patience=200, warps=16),
+)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_other_shapes(shape, tmp_path, monkeypatch):
+    _emulate(_compiled(tmp_path, shape), monkeypatch)
+    for module in (tree, chamfer):
+        monkeypatch.setattr(module, "SHAPE", shape)
+    a, b = (cloud[:1300].contiguous() for cloud in CASES["lidar"]())
+    offsets = offsets_of(100, len(a) - 100), offsets_of(len(b) - 1, 1)
+    answers = tree.search_pair(a, b, offsets[0].tolist(), offsets[1].tolist(), None, both=True)
+    for which, expected in enumerate((nearest_reference(a, b, *offsets), nearest_reference(b, a, *offsets[::-1]))):
+        assert torch.equal(answers.of(which)[0], expected[0])
+        assert torch.equal(answers.of(which)[1], expected[1])
 
 
 def _cases():
