@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from models.data.logfile import LogColumns, LogFrames
 from models.errors import InputError
 from stages.evaluation.baselines import Pair
-from stages.evaluation.frame import FrameTruth, by_columns, displacement, frame_truth
+from stages.evaluation.frame import FrameTruth, frame_truth
 from stages.evaluation.masks import ground_rows, rule_mask
+from stages.evaluation.points import by_columns, displacement
 from stages.labels.inputs import required
 
 SENSOR = "up_lidar"

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from models.data.logfile import LogColumns, LogFrames
 from models.errors import InputError
 from stages.evaluation.feathers import read_feather
-from stages.evaluation.frame import by_columns, v1_mask
+from stages.evaluation.points import by_columns, v1_mask
 
 Mask = NDArray[np.bool_]
 _DAMAGE = (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError)

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from stages.evaluation.accumulate import FrameSums, Totals
 from stages.evaluation.bins import bin_counts, bin_sums, cells, ratio
-from stages.evaluation.frame import FrameErrors, row_norm
+from stages.evaluation.frame import FrameErrors
+from stages.evaluation.points import row_norm
 from stages.evaluation.v2 import with_mean
 
 RANGE_EDGES = np.array([35.0, 50.0, 75.0, 100.0])  # m, low edge inside

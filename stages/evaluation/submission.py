@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from models.data.logfile import LogColumns, LogFrames
 from models.errors import InputError
-from stages.evaluation.frame import DYNAMIC_V1, by_columns, displacement, row_norm
 from stages.evaluation.masks import MaskZip, open_masks, rule_mask
+from stages.evaluation.points import DYNAMIC_V1, by_columns, displacement, row_norm
 from stages.evaluation.predictions import FLOW_COLUMNS, open_predictions
 from stages.evaluation.selection import v1_frames, v2_frames
 from stages.labels.inputs import required

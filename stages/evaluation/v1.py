@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from stages.evaluation.accumulate import FrameSums, Totals
 from stages.evaluation.bins import bin_counts, bin_sums, cells, present, ratio
 from stages.evaluation.classes import NUM_CATEGORIES
-from stages.evaluation.frame import FrameErrors, FrameTruth, box_distance, dot, row_norm
+from stages.evaluation.frame import FrameErrors, FrameTruth
+from stages.evaluation.points import box_distance, dot, row_norm
 
 CLOSE = 35.0  # m; |x|, |y| up to here in ego frame 0 is "Close", faces included
 STRICT = 0.05  # m, or the same share of the true flow

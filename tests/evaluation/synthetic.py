@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from stages.evaluation.frame import FrameErrors, FrameTruth, frame_errors, row_norm
+from stages.evaluation.frame import FrameErrors, FrameTruth, frame_errors
+from stages.evaluation.points import row_norm
 
 
 def synthetic_arrays(k: int, n: int = 4000) -> dict[str, Any]:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from models.geometry import inverse_SE3, transform_points
 from stages.evaluation.accumulate import Accumulator
 from stages.evaluation.families import FrameScorer, all_metrics
-from stages.evaluation.frame import FrameTruth, frame_errors, frame_truth, row_norm
+from stages.evaluation.frame import FrameTruth, frame_errors, frame_truth
 from stages.evaluation.labels import LogLabels
+from stages.evaluation.points import row_norm
 from stages.evaluation.scene_import import import_scene
 from stages.evaluation.sources import open_source
 from stages.labels.categories import CATEGORIES

@@ -31,6 +31,19 @@ assert not loaded, loaded
 def test_an_edit_of_a_metric_or_a_kernel_remakes_no_submission() -> None:
     needed = {path.relative_to(ROOT).as_posix() for path in project_files("stages.submit")}
     assert not {path for path in needed if path.startswith("kernels/")}
-    metrics = ("accumulate", "baselines", "bins", "families", "opensceneflow", "ranges", "sources", "v1", "v2")
+    metrics = (
+        "accumulate",
+        "baselines",
+        "bins",
+        "buckets",
+        "classes",
+        "families",
+        "frame",
+        "opensceneflow",
+        "ranges",
+        "sources",
+        "v1",
+        "v2",
+    )
     assert not {f"stages/evaluation/{name}.py" for name in metrics} & needed
     assert {f"stages/evaluation/{name}.py" for name in ("predictions", "submission", "archive")} <= needed
