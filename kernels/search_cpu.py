@@ -22,7 +22,9 @@ MARGIN = 1.5e-6
 UNDERFLOW = 1e-18
 CANDIDATES = (2, 8, 64)  # how many to ask for before the ball query takes over
 MULTIPLE = 16  # equal target points beyond which the tree is built without repeats
-BALL_ROWS = 256
+BALL_ROWS = 256  # queries whose balls are taken at once
+BALL_POINTS = 2048  # in a ball; beyond it, measuring all target points is cheaper than listing those of the ball
+PAIRS = 2**21  # distances held at once where all are measured, some 30 bytes each
 
 
 class TreeSearch:
@@ -104,21 +106,38 @@ class _Tree:
         distance = np.empty(len(distinct), dtype=query.dtype)
         for start in range(0, len(distinct), BALL_ROWS):
             part = distinct[start : start + BALL_ROWS]
-            found, _ = self.tree.query(part, k=1)
-            balls = self.tree.query_ball_point(part, _loosened(found), workers=torch.get_num_threads())
-            for row, (point, ball) in enumerate(zip(part, balls, strict=True), start):
+            radius, rows = _loosened(self.tree.query(part, k=1)[0]), np.arange(start, start + len(part))
+            workers = torch.get_num_threads()
+            points = self.tree.query_ball_point(part, radius, return_length=True, workers=workers)
+            few, many = points <= BALL_POINTS, points > BALL_POINTS
+            balls = self.tree.query_ball_point(part[few], radius[few], workers=workers)
+            for row, ball in zip(rows[few], balls, strict=True):
                 column = np.asarray(ball, dtype=np.int64)[None]
-                best = self._decide(point[None], column, np.ones_like(column, dtype=bool))
+                best = self._decide(distinct[row][None], column, np.ones_like(column, dtype=bool))
                 index[row], distance[row] = best[0][0], best[1][0]
+            index[rows[many]], distance[rows[many]] = self._measure_all(part[many])
         inverse = inverse.reshape(-1)
         return index[inverse], distance[inverse]
+
+    def _measure_all(self, query: Array) -> tuple[Array, Array]:
+        """Every pair, a limited number at a time: time grows with queries times points, memory does not."""
+        index = np.empty(len(query), dtype=np.int64)
+        distance = np.empty(len(query), dtype=query.dtype)
+        step = max(1, PAIRS // len(self.points))
+        for start in range(0, len(query), step):
+            rows = slice(start, start + step)
+            squared = squared_distance(query[rows, None], self.points)
+            distance[rows] = squared.min(axis=1)
+            lowest = np.where(squared == distance[rows, None], self.rows, np.iinfo(np.int64).max)
+            index[rows] = lowest.min(axis=1)
+        return index, distance
 
 
 def squared_distance(query: Array, target: Array) -> Array:
     """The distance that defines the answer: `(dx² + dy²) + dz²`, each step rounded to the dtype given."""
     with np.errstate(over="ignore", under="ignore"):
-        square = np.square(query - target)
-        distance: Array = (square[..., 0] + square[..., 1]) + square[..., 2]
+        x, y, z = (np.square(query[..., axis] - target[..., axis]) for axis in range(3))
+        distance: Array = (x + y) + z
     return distance
 
 

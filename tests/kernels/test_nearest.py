@@ -1,5 +1,7 @@
 # SPDX-FileCopyrightText: The sceneflow authors
 # SPDX-License-Identifier: Apache-2.0
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -86,6 +88,20 @@ def test_more_samples_than_one_launch_holds(device):
     a_to_b, b_to_a = nearest_both(a, b, a_offsets, b_offsets, 1.0)
     assert_same(a_to_b, *nearest_reference(a, b, a_offsets, b_offsets, 1.0))
     assert_same(b_to_a, *nearest_reference(b, a, b_offsets, a_offsets, 1.0))
+
+
+def test_memory_of_equally_far_points_is_bounded():
+    """Queries in the middle of a sphere: lists of all points for 256 queries at once would be 300 MB."""
+    query, target = random(256, 16, 1e-5), torch.nn.functional.normalize(random(30_000, 17)) * 50
+    offsets = offsets_of(200, 56), offsets_of(30_000, 0)
+    tracemalloc.start()
+    try:
+        found = nearest(query, target, *offsets)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 128e6
+    assert_same(found, *nearest_reference(query, target, *offsets))
 
 
 def test_a_search_of_a_changed_cloud(device):
