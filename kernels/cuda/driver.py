@@ -5,7 +5,7 @@
 import ctypes
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any
@@ -143,10 +143,16 @@ def on_device(device: torch.device) -> AbstractContextManager[object]:
 
 
 class Launcher:
-    """Launches kernels on the current stream of a device, which must be the current device."""
+    """Launches kernels on the current stream of a device, which must be the current device.
 
-    def __init__(self, device: torch.device) -> None:
-        self.kernels, context, self.resident = kernels_for(device)
+    Args:
+        device: a CUDA device.
+        more: kernels by name that were loaded beside those of the package.
+    """
+
+    def __init__(self, device: torch.device, more: Mapping[str, int] | None = None) -> None:
+        kernels, context, self.resident = kernels_for(device)
+        self.kernels = {**kernels, **more} if more else kernels
         self.library = _library()
         self.library.cuCtxSetCurrent(context)
         self.stream = torch.cuda.current_stream(device).cuda_stream

@@ -3,7 +3,9 @@
 """Times the kernels side by side with others: `python -m tests.kernels.benchmark [metrics/benchmarks/kernels.json]`.
 
 AV2_ROOT must hold pair_88k.npz; the sweeps below it and below PANDASET_ROOT are taken where they are there.
-Values are medians of single eager calls between CUDA events; `_graph` rows are replays of the same call.
+GPU values are medians of the time between CUDA events around calls that are queued back to back, so the host's time to
+launch them is hidden behind the GPU's wherever that is longer; `_graph` rows are replays of the same call. CPU values
+are wall clock. A row with "failed" has no value and says why.
 """
 
 import json
@@ -21,7 +23,7 @@ from kernels import Search, nearest_both, truncated_chamfer
 from tests.kernels.clouds import offsets_of, real_pair
 from tests.kernels.rivals import RIVALS
 from tests.kernels.scenes import Scene, batch, scene, scenes
-from tests.kernels.timing import cpu_name, in_graph, on_cpu, on_gpu, row
+from tests.kernels.timing import cpu_name, failed, in_graph, on_cpu, on_gpu, row, shown
 
 Rows = list[dict[str, Any]]
 FIRST_CALL = """
@@ -78,7 +80,7 @@ def chamfer_rows(device: str, a: Tensor, b: Tensor) -> Rows:
 
 
 def rival_rows(device: str, a: Tensor, b: Tensor) -> Rows:
-    """Each on the pair, both ways; one that does not run says why on stderr."""
+    """Each on the pair, both ways; one that does not run says why in its row."""
     given = scene(a, b)
     own = nearest_both(*given)
     rows = []
@@ -92,7 +94,7 @@ def rival_rows(device: str, a: Tensor, b: Tensor) -> Rows:
             ]
             rows.append(row(f"rival_{name}", on_gpu(call, 10), "ms", device, same_distance=round(min(close), 5)))
         except Exception as error:
-            print(f"rival {name} did not run: {type(error).__name__}: {str(error)[:300]}", file=sys.stderr)
+            rows.append(failed(f"rival_{name}", "ms", device, error))
     return rows
 
 
@@ -142,7 +144,7 @@ def main() -> None:
     for group in groups:
         for found in group():
             rows.append(found)
-            print(f"{found['case']:45} {found['value']:10} {found['unit']}  +- {found['spread']}  {found['device']}")
+            print(shown(found))
         if len(sys.argv) > 1:
             file = Path(sys.argv[1])
             file.parent.mkdir(parents=True, exist_ok=True)

@@ -2,10 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Other ways to the same answer, both directions, trees included: squared distances, or the error that forbids it."""
 
+import struct
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+from kernels.cuda.build import compile_source
+from kernels.cuda.driver import Launcher, load
+from kernels.cuda.layout import SHAPE
 
 Both = Callable[[], tuple[Tensor, Tensor]]
 
@@ -34,23 +39,23 @@ extern "C" __global__ void brute(const float* q, const float* t, int n, int m, f
 
 def brute_force(a: Tensor, b: Tensor) -> Both:
     """Every pair, tiles in shared memory, one thread a query: what the published kernel does."""
-    import cupy
-
-    kernel = cupy.RawKernel(BRUTE, "brute", options=("--fmad=false",))
+    arch = "sm_{}{}".format(*torch.cuda.get_device_capability(a.device))
+    launch = Launcher(a.device, load(compile_source(BRUTE, arch, SHAPE), arch, ("brute",)))
 
     def one(query: Tensor, target: Tensor) -> Tensor:
-        distance = torch.empty(len(query), device="cuda")
-        index = torch.empty(len(query), dtype=torch.int64, device="cuda")
-        blocks = -(-len(query) // 256)
-        given = (query.data_ptr(), target.data_ptr(), len(query), len(target), distance.data_ptr(), index.data_ptr())
-        sizes = [
-            cupy.int32(value) if position in (2, 3) else cupy.uint64(value) for position, value in enumerate(given)
-        ]
-        with cupy.cuda.ExternalStream(torch.cuda.current_stream().cuda_stream):
-            kernel((blocks,), (256,), tuple(sizes))
+        distance = torch.empty(len(query), device=query.device)
+        index = torch.empty(len(query), dtype=torch.int64, device=query.device)
+        launch("brute", -(-len(query) // 256), 1, 256, *brute_arguments(query, target, distance, index))
         return distance
 
     return lambda: (one(a, b), one(b, a))
+
+
+def brute_arguments(query: Tensor, target: Tensor, distance: Tensor, index: Tensor) -> list[bytes]:
+    """What the kernel takes, one after the other."""
+    pointers = [struct.pack("<Q", tensor.data_ptr()) for tensor in (query, target, distance, index)]
+    sizes = [struct.pack("<i", len(tensor)) for tensor in (query, target)]
+    return pointers[:2] + sizes + pointers[2:]
 
 
 def torch_brute_force(a: Tensor, b: Tensor) -> Both:

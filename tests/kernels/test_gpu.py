@@ -95,6 +95,16 @@ def test_memory_does_not_grow():
     for _ in range(20):
         step(*given)
     assert torch.cuda.memory_allocated() == before
+    a, b = (cloud.clone().requires_grad_() for cloud in given[:2])
+    losses = [truncated_chamfer(a, b, *given[2:], 2.0) for _ in range(20)]  # each waits for its backward
+    # Beside the clouds themselves 8 bytes of index and 24 of pulls a point; each piece is rounded up to 512 bytes.
+    kept = 20 * (32 * (len(a) + len(b)) + 2048)
+    assert torch.cuda.memory_allocated() <= before + 12 * (len(a) + len(b)) + 1024 + kept
+    torch.stack(losses).sum().backward()
+    before = torch.cuda.memory_allocated()
+    more = [truncated_chamfer(a, b, *given[2:], 2.0) for _ in range(5)]
+    torch.stack(more).sum().backward()
+    assert torch.cuda.memory_allocated() <= before + 5 * 512 + 1024  # the losses and their stack
 
 
 def test_a_million_points():
@@ -112,7 +122,11 @@ def test_a_million_points():
 def test_several_devices_in_one_process():
     a, b, a_offsets, b_offsets = hard_batch("cpu")
     expected = nearest(a, b, a_offsets, b_offsets, 2.0)
+    first = step(a.to("cuda:0"), b.to("cuda:0"), a_offsets, b_offsets)
     for device in ("cuda:1", "cuda:0", "cuda:1"):  # neither is always the current device
         found = nearest(a.to(device), b.to(device), a_offsets, b_offsets, 2.0)
         assert found.index.device == torch.device(device)
         assert torch.equal(found.index.cpu(), expected.index)
+        for one, other in zip(step(a.to(device), b.to(device), a_offsets, b_offsets), first, strict=True):
+            assert one.device == torch.device(device)  # loss, both gradients and both searches
+            assert torch.equal(one.cpu(), other.cpu())

@@ -162,3 +162,29 @@ def test_real_batch(device, turned):
     expected = nearest_both(*clouds, a_offsets, b_offsets, 2.0)
     for one, other in zip(found, expected, strict=True):
         assert_same(one, *other)
+    order = torch.randperm(16, generator=torch.Generator().manual_seed(1))
+    moved = [cloud.reshape(16, -1, 3)[order].reshape(-1, 3) for cloud in clouds]
+    again = nearest_both(*(cloud.to(device) for cloud in moved), a_offsets, b_offsets, 2.0)
+    for one, other, points in zip(again, expected, (len(b), len(a)), strict=True):
+        assert_same(one, *in_another_order(other, order, points))
+
+
+def in_another_order(found, order, points):
+    """The answer for samples of equal size taken in another order, to targets of `points` points each."""
+    size = len(order)
+    index, distance = found.index.reshape(size, -1)[order], found.squared_distance.reshape(size, -1)[order]
+    shift = (torch.arange(size) - order) * points
+    return torch.where(index < 0, -1, index + shift[:, None]).reshape(-1), distance.reshape(-1)
+
+
+def test_a_batch_in_another_order(device):
+    """As the real batch, small enough for the CPU; samples of 40 and 30 points."""
+    a, b, order = random(160, 1), random(120, 2), torch.tensor([2, 0, 3, 1])
+    a_offsets, b_offsets = offsets_of(*[40] * 4), offsets_of(*[30] * 4)
+    moved = [cloud.reshape(4, -1, 3)[order].reshape(-1, 3) for cloud in (a, b)]
+    found = nearest_both(a.to(device), b.to(device), a_offsets, b_offsets, 1.0)
+    again = nearest_both(*(cloud.to(device) for cloud in moved), a_offsets, b_offsets, 1.0)
+    for one, other, points in zip(again, found, (30, 40), strict=True):
+        here = type(other)(other.index.cpu(), other.squared_distance.cpu())
+        assert (here.index < 0).any()
+        assert_same(one, *in_another_order(here, order, points))

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The sceneflow authors
 # SPDX-License-Identifier: Apache-2.0
-"""Medians with spread: CUDA events around single calls, graph replays, wall clock on the CPU."""
+"""Medians with spread: CUDA events around calls that are queued one after the other, graph replays, wall clock."""
 
 import platform
 import time
@@ -22,8 +22,27 @@ def row(case: str, samples: list[float], unit: str, device: str, **more: Any) ->
     return {"case": case, "value": value, "unit": unit, "spread": spread, "device": device, "versions": versions} | more
 
 
+def failed(case: str, unit: str, device: str, error: Exception) -> dict[str, Any]:
+    """The row of a case that did not run: no value, and the first line of the reason."""
+    lines = str(error).strip().splitlines() or [""]
+    reason = f"{type(error).__name__}: {lines[0][:300]}"
+    return row(case, [np.nan], unit, device) | {"value": None, "spread": None, "failed": reason}
+
+
+def shown(found: dict[str, Any]) -> str:
+    """A row as a line of text."""
+    if "failed" in found:
+        return f"{found['case']:45} failed: {found['failed']}"
+    return f"{found['case']:45} {found['value']:10} {found['unit']}  +- {found['spread']}  {found['device']}"
+
+
 def on_gpu(call: Call, repeats: int = 200) -> list[float]:
-    """Milliseconds of single calls, each between two events, nothing else in the way."""
+    """Milliseconds that the GPU takes for a call, from event to event.
+
+    All calls are queued without waiting, so the host works ahead: its time to launch a call is hidden as far as the GPU
+    takes longer, as in a training step, and shows where the GPU is done sooner (small clouds). A caller who waits for
+    each answer pays the launch and the wait on top.
+    """
     for _ in range(10):
         call()
     torch.cuda.synchronize()
