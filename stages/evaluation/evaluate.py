@@ -91,7 +91,10 @@ def score(
     digest = None if catalog is None else catalog_digest(catalog)
     require_masks(source.mask_zip)
     run = ScoreParameters(parameters.frames, parameters.missing)
-    score_scenes(source, run, output) if isinstance(source, Scenes) else score_logs(source, run, output)
+    if isinstance(source, Scenes):
+        score_scenes(source, run, output)
+    else:
+        score_logs(source, run, output)
     merged = merge_scores(output)
     if not merged.logs:
         sys.stderr.write(f"split {source.split} has no logs\n")

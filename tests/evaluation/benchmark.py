@@ -1,7 +1,8 @@
 # SPDX-FileCopyrightText: The sceneflow authors
 # SPDX-License-Identifier: Apache-2.0
-"""Time and memory of the evaluation into metrics/benchmarks/evaluation.json: `python -m tests.evaluation.benchmark`.
+"""Time and memory of the evaluation into metrics/benchmarks/evaluation.json.
 
+`python -m tests.evaluation.benchmark [LOGS]`; 30 logs are the official frames of the val split and take half an hour.
 One core: the process starts itself again bound to one processor, with the environment of the pipeline's workers, which
 numpy reads when it is imported. Memory is that of the stage's own path, from the files of a split to its tables.
 """
@@ -17,12 +18,11 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy
-import torch
 
 from stages.evaluation.accumulate import Accumulator
 from stages.evaluation.baselines import nearest
@@ -42,14 +42,13 @@ OUTPUT = Path("metrics/benchmarks/evaluation.json")
 MODULE = "tests.evaluation.benchmark"
 POINTS = 90_000
 PAIRS = 157  # of a log of AV2
-LOGS = 30  # 4,710 frames, the official ones of the val split
+LOGS = "30"  # 4,710 frames, the official ones of the val split
 MASKS = 4_800  # entries of the official mask zip
 REPEATS = 40
 
 
-def main() -> None:
+def main(logs: int) -> None:
     """Measure on one core and write the rows."""
-    torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as scratch:
         data = Path(scratch) / "data"
         arrays = log_arrays(0, 2, POINTS)
@@ -61,7 +60,7 @@ def main() -> None:
         pair = labels.pair(0, labels.frame(0))
         rows.append(_row("nearest_baseline_frame", "ms", _times(lambda: nearest(pair), 5)))
         rows.append(_row("official_mask_frame", "ms", _mask_times(labels, Path(scratch))))
-    rows += _split_rows()
+    rows += _split_rows(logs)
     with atomic(OUTPUT) as file:
         file.write_text(json.dumps(rows, indent=1) + "\n")
     print(json.dumps(rows, indent=1))
@@ -102,25 +101,25 @@ def _times(step: Callable[[], Any], repeats: int = REPEATS) -> list[float]:
     return times
 
 
-def _split_rows() -> list[dict[str, Any]]:
+def _split_rows(logs: int) -> list[dict[str, Any]]:
     """Time and peak memory of a split, in processes of their own: a peak cannot be taken back."""
     with tempfile.TemporaryDirectory() as scratch:
-        subprocess.run([sys.executable, "-m", MODULE, "make", scratch], check=True)
+        subprocess.run([sys.executable, "-m", MODULE, "make", scratch, str(logs)], check=True)
         run = subprocess.run([sys.executable, "-m", MODULE, "score", scratch], check=True, stdout=subprocess.PIPE)
         found = json.loads(run.stdout)
-    name = f"{LOGS * PAIRS}_frames_with_baselines"
+    name = f"{logs * PAIRS}_frames_with_baselines"
     return [
         _row(f"score_{name}", "s", [found["seconds"]]),
         _row(f"peak_memory_{name}", "MiB", [found["stage"] + found["worker"]]),
     ]
 
 
-def make_split(root: Path) -> None:
+def make_split(root: Path, logs: int) -> None:
     """A split of equal logs: one that is written, and links to it."""
     data = root / "data"
     write_log(data, "val", "log-00", log_arrays(0, PAIRS + 1, POINTS))
     for folder in data.iterdir():
-        for i in range(1, LOGS):
+        for i in range(1, logs):
             os.link(folder / "val" / "log-00.h5", folder / "val" / f"log-{i:02d}.h5")
 
 
@@ -149,7 +148,7 @@ def _row(case: str, unit: str, values: list[float]) -> dict[str, Any]:
         "unit": unit,
         "spread": round(spread, 3),
         "device": f"{_processor()}, one core",
-        "versions": {"python": platform.python_version(), "numpy": np.__version__, "scipy": scipy.__version__},
+        "versions": {"python": platform.python_version(), "numpy": np.__version__, "scipy": version("scipy")},
     }
 
 
@@ -170,5 +169,10 @@ def bind_to_one_core() -> None:
 
 if __name__ == "__main__":
     bind_to_one_core()
-    steps: dict[str, Callable[[Path], None]] = {"make": make_split, "score": score_split}
-    steps[sys.argv[1]](Path(sys.argv[2])) if len(sys.argv) > 1 else main()
+    step, *rest = sys.argv[1:] or [LOGS]
+    if step == "make":
+        make_split(Path(rest[0]), int(rest[1]))
+    elif step == "score":
+        score_split(Path(rest[0]))
+    else:
+        main(int(step))
