@@ -56,7 +56,12 @@ def test_gradcheck():
     a, b = random(24, 1).double().requires_grad_(), random(30, 2).double().requires_grad_()
     offsets = offsets_of(10, 14), offsets_of(17, 13)
     assert torch.autograd.gradcheck(lambda x, y: truncated_chamfer(x, y, *offsets, 0.8), (a, b))
-    assert torch.autograd.gradgradcheck(lambda x, y: truncated_chamfer(x, y, *offsets, 0.8), (a, b))
+
+
+def test_gradcheck_of_the_gradient():
+    a, b = random(6, 1).double().requires_grad_(), random(7, 2).double().requires_grad_()
+    offsets = offsets_of(4, 2), offsets_of(3, 4)
+    assert torch.autograd.gradgradcheck(lambda x, y: truncated_chamfer(x, y, *offsets, 2.0), (a, b))
 
 
 @pytest.fixture
