@@ -11,7 +11,7 @@ PLAIN := kernels models stages
 BASE ?= HEAD
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test repro catalog test test-full gate check explain lint format deps clean
+.PHONY: help setup setup-test repro catalog test test-full gpu-check gate check explain lint format deps clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,6 +46,13 @@ test: setup-test ## Run the tests that need no GPU, no system service and no lon
 
 test-full: setup-test ## Run all tests: the long ones too, and those that need a GPU where there is one
 	python -m pytest -m "slow or not slow"
+
+gpu-check: setup-test ## Test the kernels on a GPU, run them under compute-sanitizer and time them (needs AV2_ROOT)
+	@python -c 'import sys, torch; torch.cuda.is_available() or sys.exit("error: torch sees no CUDA device here")'
+	python -m pytest -m gpu tests/kernels
+	for tool in memcheck racecheck; do PYTORCH_NO_CUDA_MEMORY_CACHING=1 \
+	  compute-sanitizer --tool $$tool --error-exitcode 1 python -m tests.kernels.sanitize || exit 1; done
+	python -m tests.kernels.benchmark metrics/benchmarks/kernels.json
 
 gate: setup ## Compare the metric files with those of revision BASE (HEAD); fails when a number got worse
 	@python -m stages.gate --base $(BASE)
