@@ -11,7 +11,7 @@ PLAIN := kernels models stages
 BASE ?= HEAD
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test repro catalog test test-full gpu-check gate check explain lint format deps clean
+.PHONY: help setup setup-test repro catalog test test-full gpu-check gate check share explain lint format deps clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -59,6 +59,11 @@ gate: setup ## Compare the metric files with those of revision BASE (HEAD); fail
 
 check: setup ## Check without data that dvc.lock agrees with code and parameters, and what the remote holds
 	@python -m stages.check
+
+share: setup ## Share artifacts with a team: `make share URL=/mnt/store`, s3://… or ssh://…; commit .dvc/config afterwards
+	@test -n "$(URL)" || { echo "error: say where, as in make share URL=/mnt/team/sceneflow"; exit 1; }
+	dvc remote add --force --default share $(URL)
+	dvc remote modify share verify true
 
 explain: setup ## Tell which data, parameters and code made metrics/val.json, and how to get it again
 	@python -m stages.explain

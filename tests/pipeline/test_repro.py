@@ -104,7 +104,7 @@ def test_every_parameter_touches_what_the_table_says(project: Project) -> None:
         row = max((row for row in TOUCHES if f"{name}.".startswith(f"{row}.")), key=len)
         project.set({name: other(value)})
         with Repo(str(project.folder)) as repo:
-            found = {str(stage) for stage in repo.status()}
+            found = {str(stage).rpartition(":")[2] for stage in repo.status()}  # named by path from here
         if found != TOUCHES[row]:
             wrong[name] = found
         project.run("git", "checkout", "--quiet", "params.yaml")
@@ -149,6 +149,27 @@ def test_one_log_more_costs_one_log(project: Project) -> None:
     project.run("git", "checkout", "--quiet", "params.yaml")
     project.repro()
     assert project.digests() == before
+
+
+def test_what_one_clone_pushed_another_need_not_run(project: Project, tmp_path: Path) -> None:
+    """Also what was only tried: another parameter, with the results of its training in the shared run cache."""
+    project.run("dvc", "remote", "add", "--local", "--default", "share", str(tmp_path / "share"))
+    project.set({"cluster.epsilon": 0.5})
+    assert "train" not in project.repro().ran  # tried by the test above
+    project.run("dvc", "push", "--quiet", "--run-cache")  # takes the artifacts of this state alone
+    project.run("git", "checkout", "--quiet", "params.yaml")
+    project.repro()
+    project.run("dvc", "push", "--quiet", "--run-cache")
+    project.run("git", "clone", "--quiet", str(project.folder), str(tmp_path / "clone"))
+    colleague = Project(tmp_path / "clone", project.environment)
+    colleague.run("dvc", "remote", "add", "--local", "--default", "share", str(tmp_path / "share"))
+    colleague.run("dvc", "pull", "--quiet", "--run-cache")
+    assert colleague.repro().ran == set()
+    assert colleague.digests() == project.digests()
+    colleague.set({"cluster.epsilon": 0.5})
+    ran = colleague.repro("--pull").ran
+    assert ran <= {"quality", "evaluate"}  # metric files lie in git and not in the cache: these are made again
+    project.run("dvc", "remote", "remove", "--local", "share")
 
 
 def test_training_and_scores_need_no_more_than_a_gpu_machine_has(project: Project, tmp_path: Path) -> None:
