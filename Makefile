@@ -11,7 +11,7 @@ PLAIN := kernels models stages
 BASE ?= HEAD
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test repro catalog test test-full gpu-check gate check share explain lint format deps clean
+.PHONY: help setup setup-test repro catalog test test-full gpu-check compare gate check share explain lint format deps clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,9 @@ gpu-check: setup-test ## Test the kernels on a GPU, run them under compute-sanit
 	for tool in memcheck racecheck; do PYTORCH_NO_CUDA_MEMORY_CACHING=1 \
 	  compute-sanitizer --tool $$tool --error-exitcode 1 python -m tests.kernels.sanitize || exit 1; done
 	python -m tests.kernels.benchmark metrics/benchmarks/kernels.json
+
+compare: setup ## Train SeFlow, DeFlow and FastFlow3D on the current data as experiments; one table in metrics/compare.md
+	@python -m stages.compare
 
 gate: setup ## Compare the metric files with those of revision BASE (HEAD); fails when a number got worse
 	@python -m stages.gate --base $(BASE)
