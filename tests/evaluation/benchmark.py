@@ -133,11 +133,14 @@ def score_split(root: Path) -> None:
     _, draws = report(merged, BootstrapParameters(1000, 0, 0.95))
     write_tables(output, merged, draws)
     seconds = time.perf_counter() - start
-    stage, worker = (resource.getrusage(who).ru_maxrss / 1024 for who in _PROCESSES)
-    print(json.dumps({"seconds": seconds, "stage": stage, "worker": worker}))
+    worker = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    print(json.dumps({"seconds": seconds, "stage": _own_peak(), "worker": worker}))
 
 
-_PROCESSES = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+def _own_peak() -> float:
+    """Peak memory of this process, MiB; `getrusage` would count what its parent held when it was started."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) / 1024
 
 
 def _row(case: str, unit: str, values: list[float]) -> dict[str, Any]:
