@@ -13,7 +13,7 @@ ANNOTATIONS = "annotations.feather"
 SWEEPS = "sensors/lidar"
 RASTER_PATTERN = "map/*_ground_height_surface____*.npy"
 SIM2_PATTERN = "map/*___img_Sim2_city.json"
-_TIMESTAMP = re.compile("0|[1-9][0-9]{0,17}")  # one spelling a number, so that no two files have one timestamp
+_TIMESTAMP = re.compile("0|[1-9][0-9]{0,18}")  # one spelling a number, so that no two files have one timestamp
 
 
 def logs_folder(root: Path, split: str) -> Path | None:
@@ -53,7 +53,7 @@ def read_files(log: Path) -> list[str]:
     if not sweeps:
         raise InputError(f"log {log.name} has no {SWEEPS}/*.feather; is {log} an Argoverse 2 log?")
     for sweep in sweeps:
-        if not _TIMESTAMP.fullmatch(sweep.stem) or not sweep.is_file():
+        if not _is_timestamp(sweep.stem) or not sweep.is_file():
             raise InputError(
                 f"log {log.name}: {SWEEPS}/{sweep.name} is not named by its timestamp in ns; rename or remove it"
             )
@@ -65,3 +65,7 @@ def read_files(log: Path) -> list[str]:
 def sweep_timestamps(names: list[str]) -> list[int]:
     """Timestamps in ns of the sweeps among file names, increasing."""
     return sorted(int(Path(name).stem) for name in names if name.startswith(f"{SWEEPS}/"))
+
+
+def _is_timestamp(name: str) -> bool:
+    return _TIMESTAMP.fullmatch(name) is not None and int(name) < 2**63  # what an int64 holds

@@ -5,6 +5,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -101,6 +102,14 @@ BAD: dict[str, tuple[Callable[[Path], object], list[str]]] = {
         lambda log: (log / SWEEP).rename(log / "sensors/lidar/latest.feather"),
         ["sensors/lidar/latest.feather", "not named by its timestamp"],
     ),
+    "sweep of a second spelling": (
+        lambda log: shutil.copy(log / SWEEP, log / f"sensors/lidar/0{TIMES[1]}.feather"),
+        [f"sensors/lidar/0{TIMES[1]}.feather", "not named by its timestamp"],
+    ),
+    "timestamp beyond 64 bits": (
+        lambda log: shutil.copy(log / SWEEP, log / "sensors/lidar/9999999999999999999.feather"),
+        ["sensors/lidar/9999999999999999999.feather", "not named by its timestamp"],
+    ),
     "no sweeps": (lambda log: [p.unlink() for p in (log / "sensors/lidar").iterdir()], ["has no sensors/lidar"]),
     "two rasters": (
         lambda log: np.save(log / "map/other_ground_height_surface____MIA.npy", np.zeros((2, 2))),
@@ -142,6 +151,16 @@ def test_refused_in_one_sentence(name: str, tmp_path: Path) -> None:
     )
     for part in wanted:
         assert part in message
+
+
+def test_times_since_1970_of_today_have_nineteen_digits(tmp_path: Path) -> None:
+    folder = write_log(tmp_path)
+    late = 1_557_539_924_000_000_000
+    for time in TIMES:
+        (folder / f"sensors/lidar/{time}.feather").rename(folder / f"sensors/lidar/{late + time - TIMES[0]}.feather")
+    write_feather(folder / POSES, pose_table([late + time - TIMES[0] for time in TIMES]))
+    write_feather(folder / BOXES, box_table([late + time - TIMES[0] for time in TIMES]))
+    assert ingest(folder, tmp_path / "out").timestamp_ns[0] == late
 
 
 @pytest.mark.parametrize("points", [0, 1, 10])
