@@ -52,9 +52,14 @@ def import_v2() -> None:
         def __mro_entries__(self, _: Any) -> tuple[type, ...]:
             return (object,)
 
+    def found(name: str) -> Anything:
+        if name.startswith("__"):  # what tools that look through all modules ask for, say __file__
+            raise AttributeError(name)
+        return Anything()
+
     if "open3d" not in sys.modules:
         stub = types.ModuleType("open3d")
-        stub.__getattr__ = lambda _: Anything()  # type: ignore[method-assign]
+        stub.__getattr__ = found  # type: ignore[method-assign]
         sys.modules["open3d"] = stub
     importlib.import_module("bucketed_scene_flow_eval")
 

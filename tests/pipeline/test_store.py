@@ -129,7 +129,12 @@ def start_slow(logs: Sequence[str] = "abc") -> subprocess.Popen[bytes]:
         f"if __name__ == '__main__': t.compute_powers(steps.slow_log, logs={list(logs)})"
     )
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "SCENEFLOW_WORKERS": "1"}
-    return subprocess.Popen([sys.executable, "run.py"], env=environment, stderr=subprocess.DEVNULL)
+    # A shell that starts the tests in the background lets its children ignore Ctrl-C; a user's shell does not.
+    ignored = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        return subprocess.Popen([sys.executable, "run.py"], env=environment, stderr=subprocess.DEVNULL)
+    finally:
+        signal.signal(signal.SIGINT, ignored)
 
 
 def finished() -> list[Path]:
