@@ -23,13 +23,13 @@ $(VENV)/.ready: pyproject.toml
 	  f"error: Python 3.11 or 3.12 is needed and {sys.executable} is {v[0]}.{v[1]}; run make PYTHON=python3.12 …")'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25'
-	$(BIN)/python -m pip install --quiet --editable .
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable .
 	touch $@
 
 setup-test: $(VENV)/.ready-test
 
 $(VENV)/.ready-test: $(VENV)/.ready
-	$(BIN)/python -m pip install --quiet --editable '.[test,cuda]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[test,cuda]'
 	$(BIN)/python -m pip install --quiet --no-deps $(V2_EVALUATOR)
 	touch $@
 
