@@ -28,12 +28,12 @@ class SubmitParameters:
 
     Attributes:
         formats: leaderboards to write for: `v1` (2010), `v2` (2210), `v3` (2026).
-        supervised: whether the model saw labels of people; v2's archive says so.
+        supervised: whether the model saw labels of people; v2's archive says so. None takes it from the predictions.
         mask_zip: v1's official mask zip, relative to the project; None makes the masks by rule.
     """
 
     formats: tuple[Format, ...]
-    supervised: bool
+    supervised: bool | None
     mask_zip: str | None
 
     def __post_init__(self) -> None:

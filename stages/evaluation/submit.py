@@ -3,6 +3,7 @@
 """Submissions of a split: every log's files, then one checked archive for each leaderboard."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from models.data.logfile import LogColumns, LogFrames, log_ids
@@ -23,7 +24,8 @@ def submit_split(split: str, parameters: SubmitParameters) -> list[Path]:
     logs = {log: LogFrames.open(frames / f"{log}.h5") for log in log_ids(frames)}
     require_masks(Path(parameters.mask_zip) if parameters.mask_zip else None)
     for log in logs:
-        _require_supervision(Path(f"data/predictions/{split}/{log}.h5"), parameters.supervised)
+        supervised = _supervision(Path(f"data/predictions/{split}/{log}.h5"), parameters.supervised)
+        parameters = replace(parameters, supervised=supervised)
     output = Path("data/submission") / split
     map_logs(
         "submit",
@@ -54,17 +56,24 @@ def cautions(parameters: SubmitParameters) -> list[str]:
 _SUPERVISED = {"truth": True, "clusters": False}
 
 
-def _require_supervision(path: Path, supervised: bool) -> None:
-    """Refuse a statement about supervision that the predictions contradict."""
+def _supervision(path: Path, supervised: bool | None) -> bool | None:
+    """Whether predictions are of a supervised model; InputError where they contradict what is said of them."""
     if not path.exists():  # its own error names it
-        return
+        return supervised
     trained = str(LogColumns.open(path, "predictions/1").attributes.get("trained", ""))
     labels = trained.split(",")[0].rpartition(" on ")[2]
-    if _SUPERVISED.get(labels, supervised) != supervised:
+    found = _SUPERVISED.get(labels, supervised)
+    if found is None:
+        raise InputError(
+            f"submit.supervised is null, but {path} does not say what its model learned from (trained: '{trained}'); "
+            "set submit.supervised to true or false"
+        )
+    if supervised is not None and found != supervised:
         raise InputError(
             f"submit.supervised is {str(supervised).lower()}, but {path} was predicted by a model trained as "
             f"'{trained}'; set submit.supervised to {str(not supervised).lower()}, or predict with other weights"
         )
+    return found
 
 
 def _tasks(split: str, logs: Mapping[str, LogFrames], parameters: SubmitParameters) -> list[LogTask]:

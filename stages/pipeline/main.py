@@ -40,9 +40,18 @@ def stage_main(name: str, main: Callable[..., None], parameters: type) -> None:
     except InputError as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.stderr.write(f"\n{name} was interrupted; finished logs are kept\n")
-        sys.stderr.flush()
-        os._exit(130)  # workers end with this process; waiting for their logs would take minutes
+        _leave(name)
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning turns the one into the other
+            _leave(name)
+        raise
+
+
+def _leave(name: str) -> None:
+    """End after Ctrl-C without waiting: workers end with this process, and their logs would take minutes."""
+    sys.stderr.write(f"\n{name} was interrupted; what is finished is kept, logs and epochs of training\n")
+    sys.stderr.flush()
+    os._exit(130)
 
 
 def _values(arguments: argparse.Namespace, name: str, main: Callable[..., None], parameters: type) -> dict[str, Any]:

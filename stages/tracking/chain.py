@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The stages that lead to a file, from dvc.lock alone: their data, parameters and code."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,6 +57,17 @@ def _link(name: str, entry: Mapping[str, Any]) -> Link:
         parameters={key: value for file in entry.get("params", {}).values() for key, value in file.items()},
         outputs={out["path"]: out["md5"] for out in entry.get("outs", [])},
     )
+
+
+def out_of_step(links: Sequence[Link]) -> list[str]:
+    """Inputs of a chain that are not what the lock says their stage wrote last, with both digests."""
+    written = {path: digest for link in links for path, digest in link.outputs.items()}
+    return [
+        f"{link.stage} read {path} {digest[:10]}, which is {written[path][:10]} by now"
+        for link in links
+        for path, digest in sorted(link.data.items())
+        if path in written and written[path] != digest
+    ]
 
 
 def chain(links: Mapping[str, Link], file: str) -> list[Link]:

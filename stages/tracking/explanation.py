@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from stages.tracking.chain import Link
+from stages.tracking.chain import Link, out_of_step
 
 _SHORT = 10  # characters of a digest that are shown
 
@@ -25,13 +25,19 @@ def explanation(file: str, content: Mapping[str, Any], links: Sequence[Link], co
     lines = [f"{file}, written by stage {links[-1].stage}", ""]
     if not same:
         lines += [f"warning: {file} is not what the stage wrote: it was changed or comes from another lock", ""]
+    for text in out_of_step(links):
+        lines += [f"warning: {text}: what is said of earlier stages is not what made {file}; run `dvc repro`", ""]
     for part in ("protocol", "provenance"):
         if part in content:
             lines += [part, *_nested(content[part], 1), ""]
     for link in links:
         lines += [*_stage(link), ""]
     lines += ["to get it again", f"  git checkout {commit or '<the commit that will hold dvc.lock>'}"]
-    lines += ["  make setup", f"  dvc pull {file}    # from the shared remote, or", f"  dvc repro {links[-1].stage}"]
+    lines += [
+        "  make setup",
+        "  dvc pull --run-cache    # what a shared remote holds of it",
+        f"  dvc repro {links[-1].stage}",
+    ]
     return "\n".join(lines) + "\n"
 
 

@@ -256,6 +256,18 @@ def test_a_false_statement_about_supervision_is_refused(
     assert not Path("data/submission").exists()
     monkeypatch.setenv("SCENEFLOW_WORKERS", "1")
     assert submit_split("test", SubmitParameters(("v2",), not supervised, None))
+    (archive,) = submit_split("test", SubmitParameters(("v2",), None, None))
+    with zipfile.ZipFile(archive) as content:
+        assert json.loads(content.read("metadata.json")) == {"Is Supervised?": not supervised}
+
+
+def test_supervision_that_nobody_states_is_refused(tmp_path: Path, monkeypatch: Any) -> None:
+    write_split(tmp_path, [log_arrays(0, 3, 50)], split="test")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        InputError, match=r"submit.supervised is null, but .*log-00.h5 does not say .* set submit.super"
+    ):
+        submit_split("test", SubmitParameters(("v2",), None, None))
 
 
 def test_a_missing_mask_zip_is_found_before_any_file_is_written(settings: Path) -> None:

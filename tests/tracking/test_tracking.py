@@ -140,6 +140,16 @@ def test_explanation_names_the_whole_chain(clone: Path, monkeypatch: pytest.Monk
     assert commit not in changed
 
 
+def test_a_number_made_from_other_inputs_than_the_lock_describes(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As after `dvc repro count` with another parameter: evaluate has not run since."""
+    monkeypatch.chdir(clone)
+    (clone / "params.yaml").write_text("count: {to: 8}\n")
+    run(clone, "dvc", "repro", "--quiet", "count")
+    assert "warning: evaluate read data/numbers.txt 8f14e45fce, which is c9f0f895fb by now" in explain(
+        Path("metrics/val.json")
+    )
+
+
 def test_what_cannot_be_explained_is_one_sentence(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(clone)
     with pytest.raises(InputError, match=r"no stage in dvc.lock writes other.json; it knows metrics/val.json"):
