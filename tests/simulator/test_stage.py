@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from models.errors import InputError
 from stages import simulate
 from stages.pipeline.source import DataParameters
 from stages.simulator.log import log_id
@@ -39,5 +40,14 @@ def test_same_bytes_for_any_number_of_workers(tmp_path: Path, monkeypatch: pytes
 def test_nothing_to_simulate_gives_an_empty_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, split: str, source: str
 ) -> None:
+    (tmp_path / "av2/sensor/val").mkdir(parents=True)
+    monkeypatch.setenv("AV2_ROOT", str(tmp_path / "av2"))
     folder = run(tmp_path, monkeypatch, split, source, 1)
     assert folder.is_dir() and not list(folder.iterdir())
+
+
+def test_real_data_without_a_root_is_told_by_the_first_stage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AV2_ROOT", raising=False)
+    with pytest.raises(InputError, match="AV2_ROOT"):
+        run(tmp_path, monkeypatch, "val", "av2", 1)
+    assert not (tmp_path / "data").exists()
