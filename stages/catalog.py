@@ -5,41 +5,44 @@
 import sys
 from pathlib import Path
 
-from stages.av2.catalog import CatalogParameters, log_entry, write_catalog
-from stages.av2.layout import log_folders
-from stages.av2.root import raw_folder
 from stages.pipeline.compute import compute
 from stages.pipeline.logs import raise_failures
 from stages.pipeline.main import stage_main
 from stages.pipeline.pool import Failure, run_tasks
 from stages.pipeline.progress import Progress
 from stages.pipeline.source import DataParameters
+from stages.sources.adapter import Adapter
+from stages.sources.catalog import CatalogParameters, log_entry, write_catalog
+from stages.sources.registry import ADAPTERS
+from stages.sources.root import raw_root
 
 Parameters = CatalogParameters
 
 
 def main(split: str, parameters: CatalogParameters, data: DataParameters) -> None:
     """Write `data/catalog/<split>.json`."""
-    folder = raw_folder(data.source, split)
-    logs = log_folders(folder) if folder else []
+    adapter = ADAPTERS[data.source]
+    logs = adapter.logs(raw_root(data.source), split)
     if not logs:
         sys.stderr.write(f"split {split} has no logs\n")
-    tasks = [(log, parameters.digest) for log in logs]
+    names = sorted(logs)
+    tasks = [(adapter, log, logs[log], parameters.digest) for log in names]
     entries, failures = {}, []
     with Progress(f"catalog {split}", len(logs), 0) as progress:
-        for index, entry in run_tasks(_entry, tasks, [log.name for log in logs], compute().workers):
+        for index, entry in run_tasks(_entry, tasks, names, compute().workers):
             if isinstance(entry, Failure):
                 failures.append(entry)
                 continue
-            entries[logs[index].name] = entry
+            entries[names[index]] = entry
             progress.log_done(0, found=False)
     if failures:
         raise_failures(f"catalog failed for {len(failures)} of {len(logs)} logs", failures)
     write_catalog(Path(f"data/catalog/{split}.json"), data.source, parameters.digest, split, entries)
 
 
-def _entry(task: tuple[Path, str]) -> dict[str, list[int | str]]:
-    return log_entry(*task)
+def _entry(task: tuple[Adapter, str, Path, str]) -> dict[str, list[int | str]]:
+    adapter, log_id, folder, digest = task
+    return log_entry(folder, adapter.files(log_id, folder), digest, adapter.is_sweep)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,14 @@
 import json
 from pathlib import Path
 
-from stages.av2.catalog import read_catalog
-from stages.av2.layout import sweep_timestamps
-from stages.av2.root import raw_folder
-from stages.frames.ingest import IngestParameters, ingest_log, write_index
+from stages.frames.ingest import Ingest, IngestParameters, ingest_log, write_index
+from stages.pipeline.code import code_digest
 from stages.pipeline.logs import LogTask, map_logs
 from stages.pipeline.main import stage_main
 from stages.pipeline.source import DataParameters
+from stages.sources.catalog import read_catalog
+from stages.sources.registry import ADAPTERS
+from stages.sources.root import raw_root
 
 Parameters = IngestParameters
 KINDS = {"frames": ".h5", "boxes": ".parquet", "maps": ".h5"}
@@ -19,15 +20,17 @@ KINDS = {"frames": ".h5", "boxes": ".parquet", "maps": ".h5"}
 
 def main(split: str, parameters: IngestParameters, data: DataParameters) -> None:
     """Write `data/{frames,boxes,maps}/<split>`."""
+    adapter = ADAPTERS[data.source]
     digest, entries = read_catalog(Path(f"data/catalog/{split}.json"))
-    folder = (raw_folder(data.source, split) if entries else None) or Path()
+    root = raw_root(data.source) if entries else Path()
+    folders = adapter.logs(root, split)
     tasks = [
         LogTask(
             log,
             inputs={},
-            pinned={"raw": folder / log},
+            pinned={"raw": folders.get(log, root / split / log)},
             arguments={"entry": json.dumps(entry, sort_keys=True), "digest": digest},
-            sweeps=len(sweep_timestamps(list(entry))),
+            sweeps=sum(map(adapter.is_sweep, entry)),
         )
         for log, entry in entries.items()
     ]
@@ -35,7 +38,7 @@ def main(split: str, parameters: IngestParameters, data: DataParameters) -> None
         "ingest",
         ingest_log,
         tasks,
-        parameters,
+        Ingest(parameters.pair_gap_s, adapter, code_digest(type(adapter).__module__)),
         outputs={kind: Path("data") / kind / split for kind in KINDS},
         suffixes=KINDS,
         packages=("numpy", "pyarrow"),

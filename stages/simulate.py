@@ -4,12 +4,12 @@
 
 from pathlib import Path
 
-from stages.av2.root import raw_folder
 from stages.pipeline.logs import LogTask, map_logs
 from stages.pipeline.main import stage_main
 from stages.pipeline.source import DataParameters
 from stages.simulator.log import log_id, simulate_log
 from stages.simulator.parameters import SimulateParameters
+from stages.sources.root import raw_root
 
 Parameters = SimulateParameters
 
@@ -17,7 +17,7 @@ Parameters = SimulateParameters
 def main(split: str, parameters: SimulateParameters, data: DataParameters) -> None:
     """Write `data/raw/<split>/<log>/`."""
     if data.source != "simulated":
-        raw_folder(data.source, split)  # a root that is not there is told by the first stage, before anything is lost
+        raw_root(data.source)  # a root that is not there is told by the first stage, before anything is lost
     size = parameters.split(split)
     tasks = [
         LogTask(

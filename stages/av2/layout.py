@@ -3,6 +3,7 @@
 """Where things lie in an Argoverse 2 log folder, and which of them this project reads."""
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from models.errors import InputError
@@ -16,12 +17,8 @@ SIM2_PATTERN = "map/*___img_Sim2_city.json"
 _TIMESTAMP = re.compile("0|[1-9][0-9]{0,18}")  # one spelling a number, so that no two files have one timestamp
 
 
-def logs_folder(root: Path, split: str) -> Path | None:
-    """Folder of a split's logs under a data root, or None if the root has no such split.
-
-    Args:
-        root: folder that holds `sensor/<split>/<log>` or `lidar/<split>/<log>`.
-        split: `train`, `val` or `test`.
+def dataset_folder(root: Path) -> Path:
+    """Folder of a data root that holds `<split>/<log>`: `sensor` or `lidar`.
 
     Raises:
         InputError: if the root is absent or is no Argoverse 2 root.
@@ -34,13 +31,7 @@ def logs_folder(root: Path, split: str) -> Path | None:
         raise InputError(
             f"the AV2 root {root} holds {found}; it must hold one of them, with <split>/<log> folders below"
         )
-    folder = datasets[0] / split
-    return folder if folder.is_dir() else None
-
-
-def log_folders(folder: Path) -> list[Path]:
-    """Log folders of a split, sorted by id; hidden folders and plain files are not logs."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return datasets[0]
 
 
 def read_files(log: Path) -> list[str]:
@@ -62,9 +53,14 @@ def read_files(log: Path) -> list[str]:
     return sorted(path.relative_to(log).as_posix() for path in [*sweeps, *single, *rasters])
 
 
-def sweep_timestamps(names: list[str]) -> list[int]:
+def is_sweep(name: str) -> bool:
+    """Whether a file is a lidar sweep."""
+    return name.startswith(f"{SWEEPS}/")
+
+
+def sweep_timestamps(names: Iterable[str]) -> list[int]:
     """Timestamps in ns of the sweeps among file names, increasing."""
-    return sorted(int(Path(name).stem) for name in names if name.startswith(f"{SWEEPS}/"))
+    return sorted(int(Path(name).stem) for name in names if is_sweep(name))
 
 
 def _is_timestamp(name: str) -> bool:

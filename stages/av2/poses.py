@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from models.errors import InputError
 from models.geometry import make_SE3, quaternion_to_rotation
 from stages.av2.layout import CALIBRATION, POSES
-from stages.av2.tables import REFETCH, read_table, require_finite, require_unit_quaternions, stack
+from stages.sources.adapter import LIDARS
+from stages.sources.tables import REFETCH, read_feather, require_finite, require_unit_quaternions, stack
 
 _QUATERNION = ("qw", "qx", "qy", "qz")
 _TRANSLATION = ("tx_m", "ty_m", "tz_m")
 _DOUBLES = {name: ("double",) for name in (*_QUATERNION, *_TRANSLATION)}
-LIDARS = ("up_lidar", "down_lidar")
 
 
 def read_poses(content: bytes, log_id: str, timestamps: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -30,7 +30,7 @@ def read_poses(content: bytes, log_id: str, timestamps: NDArray[np.int64]) -> ND
     Raises:
         InputError: if the file is damaged, its timestamps do not increase, or a sweep has no pose.
     """
-    table = read_table(content, log_id, POSES, {"timestamp_ns": ("int64",), **_DOUBLES})
+    table = read_feather(content, log_id, POSES, {"timestamp_ns": ("int64",), **_DOUBLES})
     times = table["timestamp_ns"].to_numpy()
     _require_increasing(times, log_id)
     row = np.searchsorted(times, timestamps)
@@ -45,7 +45,7 @@ def read_poses(content: bytes, log_id: str, timestamps: NDArray[np.int64]) -> ND
 
 def read_mounts(content: bytes, log_id: str) -> dict[str, NDArray[np.float64]]:
     """Mounts `ego_SE3_lidar` (4, 4) float64 of both lidars by name; InputError if one is not listed."""
-    table = read_table(content, log_id, CALIBRATION, {"sensor_name": ("string", "large_string"), **_DOUBLES})
+    table = read_feather(content, log_id, CALIBRATION, {"sensor_name": ("string", "large_string"), **_DOUBLES})
     names = table["sensor_name"].to_pylist()
     for lidar in LIDARS:
         if names.count(lidar) != 1:

@@ -4,30 +4,12 @@
 
 import io
 import json
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from models.errors import InputError
-from stages.av2.tables import REFETCH
-
-
-@dataclass(frozen=True)
-class Raster:
-    """Ground height over the city plane.
-
-    Attributes:
-        height: (H, W) metres, float16 in AV2, NaN where unknown; row = y, column = x.
-        R: (2, 2) and
-        t: (2,) and
-        s: the similarity `array = s (R city_xy + t)`, in cells.
-    """
-
-    height: NDArray[np.floating]
-    R: NDArray[np.float64]
-    t: NDArray[np.float64]
-    s: float
+from stages.sources.adapter import Raster
+from stages.sources.tables import REFETCH
 
 
 def read_raster(height: bytes, height_name: str, sim2: bytes, sim2_name: str, log_id: str) -> Raster:

@@ -13,14 +13,14 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from models.data.logfile import FRAMES_SCHEMA, LogFrames
-from stages.av2.boxes import read_boxes
-from stages.av2.layout import ANNOTATIONS, CALIBRATION, POSES, sweep_timestamps
-from stages.av2.poses import read_mounts, read_poses
-from stages.av2.raster import read_raster
-from stages.av2.raw_log import RawLog
-from stages.av2.sweeps import Sweep, read_sweep
+from models.errors import InputError
 from stages.frames.check import check_frames
 from stages.frames.write import atomic, content_digest, write_columns
+from stages.sources.adapter import LIDARS, Adapter, Sweep
+from stages.sources.log_files import LogFiles
+from stages.sources.transforms import require_increasing, require_transforms
+
+_REMEDY = "correct the data or its adapter, then run `make catalog`"
 
 
 @dataclass(frozen=True)
@@ -39,35 +39,51 @@ class IngestParameters:
             raise ValueError(f"pair_gap_s must be two increasing positive times, not {list(self.pair_gap_s)}")
 
 
+@dataclass(frozen=True)
+class Ingest:
+    """What decides the files of a log beside its raw files.
+
+    Attributes:
+        pair_gap_s: as in `IngestParameters`.
+        adapter: how the raw files are read.
+        code: digest of the adapter's code, so that a change of one adapter leaves logs of the others as they are.
+    """
+
+    pair_gap_s: tuple[float, float]
+    adapter: Adapter
+    code: str
+
+
 def ingest_log(
     log_id: str,
     inputs: Mapping[str, Path | None],
     outputs: Mapping[str, Path],
-    parameters: IngestParameters,
+    parameters: Ingest,
     arguments: Mapping[str, str | int | float],
 ) -> None:
     """Write `frames`, and `boxes` and `maps` where the log has them.
 
     Args:
         log_id: id of the log.
-        inputs: `raw`, the log folder.
+        inputs: `raw`, the folder that the catalog's names are relative to.
         outputs: the files to write, by kind.
-        parameters: the pair tolerance.
+        parameters: the pair tolerance, and how to read.
         arguments: `entry`, the log's catalog entry as JSON, and `digest`, the catalog's rule.
 
     Raises:
         InputError: naming log, file and remedy for anything that is missing, damaged or changed.
     """
-    folder = inputs["raw"] or Path(log_id)
-    log = RawLog(folder, json.loads(str(arguments["entry"])), str(arguments["digest"]))
-    log.check_names()
-    timestamps = np.array(sweep_timestamps(list(log.entry)), dtype=np.int64)
-    _write_frames(outputs["frames"], log, timestamps, parameters)
-    if log.has(ANNOTATIONS):
-        boxes = read_boxes(log.read(ANNOTATIONS), log_id, timestamps).replace_schema_metadata(None)
+    adapter, folder = parameters.adapter, inputs["raw"] or Path(log_id)
+    entry = json.loads(str(arguments["entry"]))
+    log = LogFiles(log_id, folder, entry, str(arguments["digest"]), adapter.is_sweep)
+    log.check_folder()
+    log.check_names(adapter.files(log_id, folder))
+    _write_frames(outputs["frames"], adapter, log, parameters.pair_gap_s)
+    boxes = adapter.boxes(log)
+    if boxes is not None:
         with atomic(outputs["boxes"]) as temporary:
-            pq.write_table(boxes, temporary, compression="zstd")
-    _write_map(outputs["maps"], log)
+            pq.write_table(boxes.replace_schema_metadata(None), temporary, compression="zstd")
+    _write_map(outputs["maps"], adapter, log)
     check_frames(outputs["frames"])
 
 
@@ -77,19 +93,35 @@ def pair_next(timestamps: NDArray[np.int64], gap_s: tuple[float, float]) -> NDAr
     return np.append((gap >= gap_s[0]) & (gap <= gap_s[1]), False)
 
 
-def _write_frames(path: Path, log: RawLog, timestamps: NDArray[np.int64], parameters: IngestParameters) -> None:
-    poses = read_poses(log.read(POSES), log.log_id, timestamps)
-    mounts = read_mounts(log.read(CALIBRATION), log.log_id)
-    sweeps = [read_sweep(log.read(name), log.log_id, name) for name in log.sweeps()]
+def _write_frames(path: Path, adapter: Adapter, log: LogFiles, gap_s: tuple[float, float]) -> None:
+    timestamps = adapter.timestamps(log)
+    _require(len(timestamps) > 0, log, "has no sweep")
+    require_increasing(timestamps, log.log_id, "times of the sweeps", _REMEDY)
+    poses = require_transforms(adapter.poses(log), len(timestamps), log.log_id, "poses", _REMEDY)
+    mounts = adapter.mounts(log)
+    _require(set(mounts) == set(LIDARS), log, f"has mounts of {sorted(mounts)}, wanted {' and '.join(LIDARS)}")
+    sweeps = [_finite_sweep(adapter, log, index) for index in range(len(timestamps))]
     columns: dict[str, NDArray[Any]] = {
         **_per_point(sweeps),
         "frame_start": np.cumsum([0, *(len(sweep.xyz) for sweep in sweeps)], dtype=np.int64),
         "timestamp_ns": timestamps,
         "city_SE3_ego": poses,
-        "pair_next": pair_next(timestamps, parameters.pair_gap_s),
+        "pair_next": pair_next(timestamps, gap_s),
         **{f"ego_SE3_{lidar}": mount for lidar, mount in mounts.items()},
     }
     write_columns(path, FRAMES_SCHEMA, columns, {"log_id": log.log_id, "digest": content_digest(columns)})
+
+
+def _finite_sweep(adapter: Adapter, log: LogFiles, index: int) -> Sweep:
+    sweep = adapter.sweep(log, index)
+    _require(bool(np.isfinite(sweep.xyz).all()), log, f"has points with NaN or infinity in sweep {index}")
+    return sweep
+
+
+def _require(fine: bool, log: LogFiles, fault: str) -> None:
+    """What an adapter itself did not refuse."""
+    if not fine:
+        raise InputError(f"log {log.log_id} {fault}; {_REMEDY}")
 
 
 def _per_point(sweeps: list[Sweep]) -> dict[str, NDArray[np.generic]]:
@@ -97,12 +129,10 @@ def _per_point(sweeps: list[Sweep]) -> dict[str, NDArray[np.generic]]:
     return {name: np.concatenate([getattr(sweep, name) for sweep in sweeps]) for name in names}
 
 
-def _write_map(path: Path, log: RawLog) -> None:
-    height = log.only(".npy", "_ground_height_surface____")
-    if height is None:
+def _write_map(path: Path, adapter: Adapter, log: LogFiles) -> None:
+    raster = adapter.raster(log)
+    if raster is None:
         return
-    sim2 = log.only(".json", "___img_Sim2_city") or f"map/{log.log_id}___img_Sim2_city.json"
-    raster = read_raster(log.read(height), height, log.read(sim2), sim2, log.log_id)
     columns: dict[str, NDArray[Any]] = {"height": raster.height, "array_R_city": raster.R, "array_t_city": raster.t}
     write_columns(path, "map/1", columns, {"log_id": log.log_id, "array_s_city": raster.s})
 

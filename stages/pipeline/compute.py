@@ -16,6 +16,7 @@ _VARIABLES = {
     "device": "SCENEFLOW_DEVICE",
     "store": "SCENEFLOW_STORE",
     "av2_root": "AV2_ROOT",
+    "data_root": "SCENEFLOW_DATA_ROOT",
 }
 _DEVICES = ("auto", "cpu", "cuda")
 
@@ -29,12 +30,14 @@ class Compute:
         device: `cpu`, `cuda`, or `auto` for a GPU where there is one.
         store: folder of the log-at-a-time store.
         av2_root: folder that holds `sensor/<split>/<log>`, for `data.source: av2`.
+        data_root: folder of the raw data, for every other source but `simulated`.
     """
 
     workers: int
     device: str
     store: Path
     av2_root: Path | None
+    data_root: Path | None
 
 
 def project_root() -> Path:
@@ -45,7 +48,8 @@ def project_root() -> Path:
 def compute() -> Compute:
     """Settings from the environment, else from the untracked `compute.yaml`, else defaults.
 
-    The environment's names are `SCENEFLOW_WORKERS`, `SCENEFLOW_DEVICE`, `SCENEFLOW_STORE` and `AV2_ROOT`.
+    The environment's names are `SCENEFLOW_WORKERS`, `SCENEFLOW_DEVICE`, `SCENEFLOW_STORE`, `AV2_ROOT` and
+    `SCENEFLOW_DATA_ROOT`.
 
     Raises:
         InputError: naming the setting that is unknown or senseless.
@@ -54,7 +58,6 @@ def compute() -> Compute:
     values = {name: os.environ.get(variable) or file.get(name) for name, variable in _VARIABLES.items()}
     workers = values["workers"] or len(os.sched_getaffinity(0))
     device = str(values["device"] or "auto")
-    root = values["av2_root"]
     if not str(workers).isdigit() or int(str(workers)) < 1:
         raise InputError(f"compute setting workers must be a whole number of at least 1, not {workers!r}")
     if device not in _DEVICES:
@@ -63,8 +66,13 @@ def compute() -> Compute:
         workers=int(str(workers)),
         device=device,
         store=project_root() / Path(str(values["store"] or ".scratch")).expanduser(),
-        av2_root=Path(str(root)).expanduser() if root else None,
+        av2_root=_folder(values["av2_root"]),
+        data_root=_folder(values["data_root"]),
     )
+
+
+def _folder(value: object) -> Path | None:
+    return Path(str(value)).expanduser() if value else None
 
 
 def _read(path: Path) -> Mapping[str, object]:

@@ -11,7 +11,8 @@ class DataParameters:
     """Section `data`.
 
     Attributes:
-        source: `simulated`, or `av2` for logs in Argoverse 2's layout under the root that the machine names.
+        source: `simulated`; `av2`, logs in Argoverse 2's layout, or `folder`, plain folders of arrays, under the root
+            that the machine names.
     """
 
-    source: Literal["simulated", "av2"]
+    source: Literal["simulated", "av2", "folder"]

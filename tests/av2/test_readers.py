@@ -10,21 +10,22 @@ import numpy as np
 import pytest
 
 from models.geometry import inverse_SE3, make_SE3, quaternion_to_rotation, rigid_flow, transform_points
-from stages.av2.catalog import file_entry, log_entry
-from stages.av2.layout import log_folders, logs_folder
+from stages.av2.adapter import Av2
+from stages.av2.layout import dataset_folder
 from stages.av2.poses import read_mounts, read_poses
 from stages.av2.sweeps import read_sweep
-from tests.pipeline.raw_logs import write_log
+from stages.sources.catalog import file_entry
+from tests.pipeline.raw_logs import av2_entry, write_log
 
 
 @pytest.fixture(scope="module")
 def real_log() -> Path:
     if "AV2_ROOT" not in os.environ:
         pytest.skip("AV2_ROOT is not set: no real log to read")
-    folder = logs_folder(Path(os.environ["AV2_ROOT"]), "val")
-    if folder is None:
+    logs = Av2().logs(dataset_folder(Path(os.environ["AV2_ROOT"])), "val")
+    if not logs:
         pytest.skip("AV2_ROOT has no val split")
-    return log_folders(folder)[0]
+    return min(logs.values())
 
 
 def test_poses_and_mounts_equal_av2(real_log: Path) -> None:
@@ -67,7 +68,7 @@ def test_quick_digest_sees_size_and_both_ends_of_sweeps_only(tmp_path: Path) -> 
 
     def entry(name: str, rule: str) -> tuple[int, str]:
         big.write_bytes(content)
-        return file_entry(big, name, rule)
+        return file_entry(big, rule, Av2().is_sweep(name))
 
     quick, full, small = entry(name, "quick"), entry(name, "full"), entry("annotations.feather", "quick")
     content[100 * 1024] = 1  # in the middle
@@ -80,5 +81,5 @@ def test_quick_digest_sees_size_and_both_ends_of_sweeps_only(tmp_path: Path) -> 
 
 def test_a_catalog_entry_names_no_place(tmp_path: Path) -> None:
     here, there = write_log(tmp_path / "a"), write_log(tmp_path / "b")
-    assert log_entry(here, "full") == log_entry(there, "full")
-    assert str(tmp_path) not in json.dumps(log_entry(here, "full"))
+    assert av2_entry(here, "full") == av2_entry(there, "full")
+    assert str(tmp_path) not in json.dumps(av2_entry(here, "full"))

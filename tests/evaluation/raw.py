@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from models.data.logfile import LogColumns, LogFrames
-from stages.av2.catalog import log_entry, write_catalog
 from stages.frames.ingest import IngestParameters, ingest_log
 from stages.frames.write import write_columns
 from stages.labels.ground import GroundParameters, ground_log
@@ -20,6 +19,8 @@ from stages.labels.truth import TruthParameters, truth_log
 from stages.pipeline.parameters import read_parameters
 from stages.simulator.log import simulate_log
 from stages.simulator.parameters import SimulateParameters
+from stages.sources.catalog import write_catalog
+from tests.pipeline.raw_logs import av2_entry, av2_ingest
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 
@@ -27,7 +28,7 @@ PARAMS = Path(__file__).parents[2] / "params.yaml"
 def prepare(raw: Path, data: Path, split: str) -> list[str]:
     """Run catalog, ingest, ground and truth over the logs in a folder; returns their ids."""
     logs = sorted(path for path in raw.iterdir() if path.is_dir())
-    entries = {log.name: log_entry(log, "full") for log in logs}
+    entries = {log.name: av2_entry(log, "full") for log in logs}
     write_catalog(data / "catalog" / f"{split}.json", "av2", "full", split, entries)
     for log in logs:
         files = {kind: data / kind / split / f"{log.name}.h5" for kind in ("frames", "maps", "ground", "truth")}
@@ -36,7 +37,7 @@ def prepare(raw: Path, data: Path, split: str) -> list[str]:
             file.parent.mkdir(parents=True, exist_ok=True)
         arguments: dict[str, Any] = {"entry": json.dumps(entries[log.name]), "digest": "full"}
         ingest = read_parameters("ingest", IngestParameters, PARAMS)
-        ingest_log(log.name, {"raw": log}, files, ingest, arguments)
+        ingest_log(log.name, {"raw": log}, files, av2_ingest(ingest.pair_gap_s), arguments)
         paths = {kind: path if path.exists() else None for kind, path in files.items()}
         inputs = {**paths, "map": paths["maps"]}
         ground_log(log.name, inputs, files, read_parameters("ground", GroundParameters, PARAMS))

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from models.data.logfile import LogFrames
-from stages.av2.catalog import log_entry
-from stages.frames.ingest import IngestParameters, ingest_log
+from stages.frames.ingest import ingest_log
 from stages.frames.write import content_digest, write_columns
+from tests.pipeline.raw_logs import av2_entry, av2_ingest
 
 PAIR_GAP_S = (0.08, 0.12)
 
@@ -96,6 +96,6 @@ def ingest(log: Path, folder: Path) -> dict[str, Path | None]:
         "boxes": folder / "boxes.parquet",
         "maps": folder / "maps.h5",
     }
-    arguments = {"entry": json.dumps(log_entry(log, "quick")), "digest": "quick"}
-    ingest_log(log.name, {"raw": log}, outputs, IngestParameters(PAIR_GAP_S), arguments)
+    arguments = {"entry": json.dumps(av2_entry(log, "quick")), "digest": "quick"}
+    ingest_log(log.name, {"raw": log}, outputs, av2_ingest(PAIR_GAP_S), arguments)
     return {kind: path if path.exists() else None for kind, path in outputs.items()}

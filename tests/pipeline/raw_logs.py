@@ -9,10 +9,24 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import feather
 
+from stages.av2.adapter import Av2
+from stages.frames.ingest import Ingest
+from stages.sources.catalog import log_entry
+
 BOXES = "annotations.feather"
 LOG = "11111111-2222-3333-4444-555555555555"
 TIMES = [315966265259836000 + 100_000_000 * i for i in range(4)]
 POSE = ("qw", "qx", "qy", "qz", "tx_m", "ty_m", "tz_m")
+
+
+def av2_entry(folder: Path, digest: str) -> dict[str, list[int | str]]:
+    """Catalog entry of a log in AV2's layout."""
+    return log_entry(folder, Av2().files(folder.name, folder), digest, Av2().is_sweep)
+
+
+def av2_ingest(pair_gap_s: tuple[float, float] = (0.05, 0.15)) -> Ingest:
+    """What ingest is told about a log in AV2's layout."""
+    return Ingest(pair_gap_s, Av2(), code="")
 
 
 def sweep_table(points: int = 20, seed: int = 0) -> pa.Table:

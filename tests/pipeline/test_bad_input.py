@@ -17,13 +17,21 @@ import pytest
 
 from models.data.logfile import LogFrames
 from models.errors import InputError
-from stages.av2.catalog import log_entry
-from stages.av2.layout import logs_folder
-from stages.frames.ingest import IngestParameters, ingest_log
+from stages.av2.layout import dataset_folder
+from stages.frames.ingest import ingest_log
 from stages.pipeline.code import ROOT
-from tests.pipeline.raw_logs import LOG, TIMES, box_table, pose_table, sweep_table, write_feather, write_log
+from tests.pipeline.raw_logs import (
+    LOG,
+    TIMES,
+    av2_entry,
+    av2_ingest,
+    box_table,
+    pose_table,
+    sweep_table,
+    write_feather,
+    write_log,
+)
 
-PARAMETERS = IngestParameters(pair_gap_s=(0.05, 0.15))
 SWEEP = f"sensors/lidar/{TIMES[1]}.feather"
 POSES, BOXES = "city_SE3_egovehicle.feather", "annotations.feather"
 
@@ -32,8 +40,8 @@ def ingest(folder: Path, out: Path, entry: dict | None = None) -> LogFrames:
     outputs = {
         kind: out / f"{kind}{end}" for kind, end in {"frames": ".h5", "boxes": ".parquet", "maps": ".h5"}.items()
     }
-    arguments = {"entry": json.dumps(log_entry(folder, "full") if entry is None else entry), "digest": "full"}
-    ingest_log(folder.name, {"raw": folder}, outputs, PARAMETERS, arguments=arguments)
+    arguments = {"entry": json.dumps(av2_entry(folder, "full") if entry is None else entry), "digest": "full"}
+    ingest_log(folder.name, {"raw": folder}, outputs, av2_ingest(), arguments=arguments)
     return LogFrames.open(outputs["frames"])
 
 
@@ -201,7 +209,7 @@ def test_no_map_and_no_boxes_pass_through(tmp_path: Path) -> None:
 )
 def test_raw_data_that_changed_after_the_catalog(change: Callable[[Path], None], part: str, tmp_path: Path) -> None:
     folder = write_log(tmp_path)
-    entry = log_entry(folder, "full")
+    entry = av2_entry(folder, "full")
     change(folder)
     with pytest.raises(InputError, match="make catalog") as refusal:
         ingest(folder, tmp_path / "out", entry)
@@ -214,7 +222,7 @@ def test_a_root_that_is_not_av2(content: str, tmp_path: Path) -> None:
     for name in {"empty": ["x"], "both": ["sensor", "lidar"], "absent": []}[content]:
         (root / name).mkdir(parents=True)
     with pytest.raises(InputError, match="AV2 root"):
-        logs_folder(root, "train")
+        dataset_folder(root)
 
 
 def test_poses_are_exact_and_doubles(tmp_path: Path) -> None:

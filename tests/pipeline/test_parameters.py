@@ -108,7 +108,7 @@ def test_every_key_of_the_projects_file_has_a_comment() -> None:
     ("section", "key", "value", "message"),
     [
         ("train", "loss", "deflow", "parameter train.loss"),
-        ("data", "source", "kitti", "parameter data.source must be one of simulated, av2"),
+        ("data", "source", "kitti", "parameter data.source must be one of simulated, av2, folder"),
         ("ingest", "pair_gap_s", [0.2, 0.1], "parameter ingest.pair_gap_s must be two increasing"),
         ("typo", "x", 1, "section 'typo' that no stage reads"),
     ],

@@ -4,13 +4,12 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from models.errors import InputError
-from stages.av2.layout import SWEEPS, read_files
 from stages.frames.write import atomic
 
 _EDGE = 64 * 1024  # bytes of each end of a sweep that `quick` reads
@@ -29,12 +28,12 @@ class CatalogParameters:
     digest: Literal["full", "quick"]
 
 
-def file_entry(content_of: Path, name: str, digest: str) -> tuple[int, str]:
+def file_entry(path: Path, digest: str, is_sweep: bool) -> tuple[int, str]:
     """Size and digest of one file by the given rule."""
-    size = content_of.stat().st_size
-    if digest == "full" or not name.startswith(f"{SWEEPS}/") or size <= 2 * _EDGE:
-        return size, bytes_digest(content_of.read_bytes())
-    with content_of.open("rb") as file:
+    size = path.stat().st_size
+    if digest == "full" or not is_sweep or size <= 2 * _EDGE:
+        return size, bytes_digest(path.read_bytes())
+    with path.open("rb") as file:
         head = file.read(_EDGE)
         file.seek(size - _EDGE)
         return size, bytes_digest(head + file.read(_EDGE))
@@ -45,16 +44,18 @@ def bytes_digest(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()[:32]
 
 
-def content_entry(content: bytes, name: str, digest: str) -> tuple[int, str]:
+def content_entry(content: bytes, digest: str, is_sweep: bool) -> tuple[int, str]:
     """The same as `file_entry` for bytes already read."""
-    if digest == "full" or not name.startswith(f"{SWEEPS}/") or len(content) <= 2 * _EDGE:
+    if digest == "full" or not is_sweep or len(content) <= 2 * _EDGE:
         return len(content), bytes_digest(content)
     return len(content), bytes_digest(content[:_EDGE] + content[-_EDGE:])
 
 
-def log_entry(log: Path, digest: str) -> dict[str, list[int | str]]:
-    """Catalog entry of one log folder."""
-    return {name: list(file_entry(log / name, name, digest)) for name in read_files(log)}
+def log_entry(
+    folder: Path, names: Sequence[str], digest: str, is_sweep: Callable[[str], bool]
+) -> dict[str, list[int | str]]:
+    """Catalog entry of one log: the named files of its folder by the given rule."""
+    return {name: list(file_entry(folder / name, digest, is_sweep(name))) for name in names}
 
 
 def write_catalog(path: Path, source: str, digest: str, split: str, logs: Mapping[str, Entry]) -> None:

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The sceneflow authors
 # SPDX-License-Identifier: Apache-2.0
-"""Feather tables of a log with their columns checked, every fault named by log and file."""
+"""Tables of a log with their columns checked, every fault named by log and file."""
 
 from collections.abc import Mapping, Sequence
 
@@ -14,7 +14,7 @@ from models.errors import InputError
 REFETCH = "fetch the file again, then run `make catalog`"
 
 
-def read_table(content: bytes, log_id: str, name: str, columns: Mapping[str, Sequence[str]]) -> pa.Table:
+def read_feather(content: bytes, log_id: str, name: str, columns: Mapping[str, Sequence[str]]) -> pa.Table:
     """Parse a Feather file and check its columns.
 
     Args:
@@ -34,16 +34,23 @@ def read_table(content: bytes, log_id: str, name: str, columns: Mapping[str, Seq
     except (pa.ArrowInvalid, pa.ArrowIOError, OSError) as error:
         reason = "it is empty" if not content else str(error).splitlines()[0]
         raise InputError(f"log {log_id}: {name} cannot be read as Feather ({reason}); {REFETCH}") from error
+    return checked_columns(table, log_id, name, columns)
+
+
+def checked_columns(
+    table: pa.Table, log_id: str, name: str, columns: Mapping[str, Sequence[str]], remedy: str = REFETCH
+) -> pa.Table:
+    """The wanted columns of a table; InputError if one is absent, of another type or has nulls."""
     for column, types in columns.items():
         if column not in table.column_names:
-            raise InputError(f"log {log_id}: {name} has no column {column}; {REFETCH}")
+            raise InputError(f"log {log_id}: {name} has no column {column}; {remedy}")
         found = str(table.schema.field(column).type)
         if found not in types:
             raise InputError(
-                f"log {log_id}: {name} has column {column} of type {found}, wanted {' or '.join(types)}; {REFETCH}"
+                f"log {log_id}: {name} has column {column} of type {found}, wanted {' or '.join(types)}; {remedy}"
             )
         if table[column].null_count:
-            raise InputError(f"log {log_id}: {name} has {table[column].null_count} nulls in {column}; {REFETCH}")
+            raise InputError(f"log {log_id}: {name} has {table[column].null_count} nulls in {column}; {remedy}")
     return table.select(list(columns))
 
 
@@ -52,21 +59,21 @@ def stack(table: pa.Table, columns: Sequence[str]) -> NDArray[np.float64]:
     return np.stack([table[name].to_numpy().astype(np.float64) for name in columns], axis=-1)
 
 
-def require_finite(values: NDArray[np.floating], log_id: str, name: str, what: str) -> None:
+def require_finite(values: NDArray[np.floating], log_id: str, name: str, what: str, remedy: str = REFETCH) -> None:
     """Refuse NaN and infinity in rows (N, K); InputError counts the rows that hold some."""
     finite = np.isfinite(values).all(axis=1)
     if not finite.all():
         bad = np.flatnonzero(~finite)
         raise InputError(
-            f"log {log_id}: {name} has {len(bad)} {what} with NaN or infinity, the first in row {bad[0]}; {REFETCH}"
+            f"log {log_id}: {name} has {len(bad)} {what} with NaN or infinity, the first in row {bad[0]}; {remedy}"
         )
 
 
-def require_unit_quaternions(wxyz: NDArray[np.float64], log_id: str, name: str) -> None:
+def require_unit_quaternions(wxyz: NDArray[np.float64], log_id: str, name: str, remedy: str = REFETCH) -> None:
     """Refuse rotations (N, 4) that are not unit quaternions within 1e-3: they would scale what they turn."""
     norm = np.linalg.norm(wxyz, axis=1)
     bad = np.flatnonzero(~(np.abs(norm - 1.0) <= 1e-3))
     if len(bad):
         raise InputError(
-            f"log {log_id}: {name} row {bad[0]} has a quaternion of length {norm[bad[0]]:.6g}, not 1; {REFETCH}"
+            f"log {log_id}: {name} row {bad[0]} has a quaternion of length {norm[bad[0]]:.6g}, not 1; {remedy}"
         )
