@@ -30,7 +30,8 @@ class Scene:
         poses: city_SE3_ego of each sweep  # (T, 4, 4)
         counts: number of points of each sweep.
         paired: sweeps with ground truth and a next sweep  # (T,)
-        result: field that holds the result.
+        result: field that holds the result, empty where none was asked for.
+        attributes: of the file.
     """
 
     path: Path
@@ -40,6 +41,7 @@ class Scene:
     counts: list[int]
     paired: NDArray[np.bool_]
     result: str
+    attributes: Mapping[str, Any]
 
     def has_result(self, t: int) -> bool:
         """Whether the flow of a pair was predicted."""
@@ -51,29 +53,29 @@ class Scene:
 
     def mask(self, t: int) -> NDArray[np.bool_]:
         """Points that the published evaluation scores: not ground, in the scene's own mask where it has one  # (N,)."""
-        solid = ~self._column(t, "ground_mask").astype(np.bool_)
+        solid = ~self.column(t, "ground_mask").astype(np.bool_)
         if "eval_mask" in self.groups[t]:
-            solid &= self._column(t, "eval_mask", (1,)).reshape(-1).astype(np.bool_)
+            solid &= self.column(t, "eval_mask", (1,)).reshape(-1).astype(np.bool_)
         return solid
 
     def truth(self, t: int) -> dict[str, NDArray[Any]]:
         """Flow, validity and category of a pair's points; labels that are NaN are not valid, as in that code."""
-        flow = self._column(t, "flow", (3,)).astype(np.float32)
+        flow = self.column(t, "flow", (3,)).astype(np.float32)
         known: NDArray[np.bool_] = np.asarray(np.isfinite(flow).all(axis=1))
-        category = self._column(t, "flow_category_indices")
+        category = self.column(t, "flow_category_indices")
         if len(category) and not 0 <= category.min() <= category.max() <= _LAST_CATEGORY:
             raise _fault(self.path, self.stamps[t], "flow_category_indices", f"has values beyond {_LAST_CATEGORY}")
         return {
             "flow": np.where(known[:, None], flow, 0).astype(np.float32),
-            "valid": self._column(t, "flow_is_valid").astype(np.bool_) & known,
+            "valid": self.column(t, "flow_is_valid").astype(np.bool_) & known,
             "category": category.astype(np.uint8),
         }
 
     def total_flow(self, t: int) -> NDArray[Any]:
         """The result of a pair  # (N, 3)."""
-        return self._column(t, self.result, (3,))
+        return self.column(t, self.result, (3,))
 
-    def _column(self, t: int, name: str, tail: tuple[int, ...] = ()) -> NDArray[Any]:
+    def column(self, t: int, name: str, tail: tuple[int, ...] = ()) -> NDArray[Any]:
         """A field with a row for each point; a single column may be stored with or without its axis."""
         values, points = _read(self, t, name), self.counts[t]
         if values.shape != (points, *tail) and (tail != (1,) or values.shape != (points,)):
@@ -131,15 +133,30 @@ def open_scene(path: Path, result: str | None = None) -> Iterator[Scene]:
     with _opened(path) as file:
         stamps, groups = _groups(path, file)
         field = result or _result_field(path, groups)
-        has_truth = [set(TRUTH) <= set(group) for group in groups]
-        paired = np.array([*has_truth[:-1], False], dtype=np.bool_)
-        if not paired.any():
+        scene = _scene(path, file, stamps, groups, field)
+        if not scene.paired.any():
             raise InputError(f"scene {path} has no ground truth (fields {', '.join(TRUTH)}); extract it with labels")
         if not any(field in group for group in groups):
             raise InputError(f"scene {path} has no result {field} to score; write it into the scene")
-        counts = [_count(path, stamp, group) for stamp, group in zip(stamps, groups, strict=True)]
-        poses = np.stack([_pose(path, stamp, group) for stamp, group in zip(stamps, groups, strict=True)])
-        yield Scene(path, groups, stamps, poses, counts, paired, field)
+        yield scene
+
+
+@contextmanager
+def open_sweeps(path: Path) -> Iterator[Scene]:
+    """Open a scene that may lack labels and results; InputError for a sweep without points or pose."""
+    with _opened(path) as file:
+        stamps, groups = _groups(path, file)
+        if not groups:
+            raise InputError(f"scene {path} has no sweeps; extract it again")
+        yield _scene(path, file, stamps, groups, "")
+
+
+def _scene(path: Path, file: h5py.File, stamps: list[int], groups: list[h5py.Group], result: str) -> Scene:
+    has_truth = [set(TRUTH) <= set(group) for group in groups]
+    paired = np.array([*has_truth[:-1], False], dtype=np.bool_)
+    counts = [_count(path, stamp, group) for stamp, group in zip(stamps, groups, strict=True)]
+    poses = np.stack([_pose(path, stamp, group) for stamp, group in zip(stamps, groups, strict=True)])
+    return Scene(path, groups, stamps, poses, counts, paired, result, dict(file.attrs))
 
 
 @contextmanager
@@ -162,11 +179,16 @@ def _groups(path: Path, file: h5py.File) -> tuple[list[int], list[h5py.Group]]:
 
 def _result_field(path: Path, groups: list[h5py.Group]) -> str:
     """The one field of three columns that is neither points nor true flow."""
-    fields: list[str] = sorted({name for group in groups for name, field in group.items() if _is_result(name, field)})
+    fields = result_fields(groups)
     if len(fields) != 1:
         found = f"the results {', '.join(fields)}: name one with --result" if fields else "no result to score"
         raise InputError(f"scene {path} has {found}")
     return fields[0]
+
+
+def result_fields(groups: list[h5py.Group]) -> list[str]:
+    """Names of the fields of three columns that are neither points nor true flow, sorted."""
+    return sorted({name for group in groups for name, field in group.items() if _is_result(name, field)})
 
 
 def _is_result(name: str, field: Any) -> bool:

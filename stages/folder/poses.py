@@ -65,8 +65,8 @@ def read_mounts(content: bytes, log_id: str, name: str) -> dict[str, NDArray[np.
     """
     try:
         values = json.loads(content)
-        mounts = {lidar: np.array(values[lidar], dtype=np.float64) for lidar in values}
-    except (ValueError, TypeError) as error:
+        mounts = {lidar: np.array(mount, dtype=np.float64) for lidar, mount in values.items()}
+    except (ValueError, TypeError, AttributeError) as error:
         raise InputError(f"log {log_id}: {name} holds no 4 x 4 matrix for each lidar; {REMEDY}") from error
     known = "up_lidar" in mounts and set(mounts) <= set(LIDARS)
     _require(known, f"{name} names {', '.join(mounts) or 'no lidar'}, wanted up_lidar, and down_lidar if any", log_id)
