@@ -70,7 +70,7 @@ def draw(seed: int, number: int, stages: Sequence[str]) -> Kill:
     first = rng.randrange(len(stages))
     extent = rng.choices((1, 2, 3, len(stages)), (10, 5, 3, 1))[0]
     return Kill(
-        number, tuple(stages[first : first + extent]), rng.choice(LEVELS), rng.choice(SIGNALS), rng.uniform(0.05, 1.0)
+        number, tuple(stages[first : first + extent]), rng.choice(LEVELS), rng.choice(SIGNALS), rng.uniform(0.05, 0.9)
     )
 
 
