@@ -26,7 +26,7 @@ import psutil
 import yaml
 
 from stages.pipeline.code import ROOT
-from tests.pipeline.project import SMALL, Project, make_project
+from tests.pipeline.project import SMALL, make_project
 
 TINY = {
     **SMALL,
