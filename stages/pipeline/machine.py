@@ -22,13 +22,13 @@ def machine_fault(error: BaseException) -> str | None:
     """A sentence for an error that is the machine's, None for any other.
 
     Libraries that write by themselves hide the error number: HDF5, Arrow and safetensors put it into their text,
-    torch leaves it out and is recognised by what it was doing.
+    torch writes only that a file is shorter than it made it.
     """
     number = error.errno if isinstance(error, OSError) else None
     if number is None:
         text = f"{error}".lower()
         numbers = [code for code in _REMEDIES if os.strerror(code).lower() in text or f"os error {code}" in text]
-        number = errno.ENOSPC if "pytorchstreamwriter failed writing" in text else next(iter(numbers), None)
+        number = errno.ENOSPC if "inline_container" in text and "unexpected pos" in text else next(iter(numbers), None)
     if number not in _REMEDIES:
         return None
     place = getattr(error, "filename", None)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The sceneflow authors
 # SPDX-License-Identifier: Apache-2.0
-"""A disk that is full or read-only at any write: one sentence, nothing half-written is kept, and the next run is right."""
+"""A disk that is full or read-only at any write: one sentence, nothing half-written, and the next run is right."""
 
 import hashlib
 import os
@@ -13,6 +13,7 @@ import pytest
 from stages.pipeline.code import ROOT
 from tests.faults.writers import WRITERS
 
+RUN = f"{sys.executable} -m"
 FULL = "the disk is full: free some space"
 
 
@@ -77,8 +78,9 @@ def test_a_full_store(writer: str, tmp_path: Path) -> None:
 
 
 def reference(writer: str, folder: Path) -> str:
-    WRITERS[writer](folder / "reference.bin")
-    return digest(folder / "reference.bin")
+    path = folder / "numbers.bin"  # the name in the store: torch writes it into its files
+    WRITERS[writer](path)
+    return digest(path)
 
 
 def digest(path: Path) -> str:
