@@ -15,6 +15,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from models.errors import InputError
+from models.training.checkpoint import replace_checkpoint
 from models.training.module import FlowTraining
 from models.training.parameters import TrainParameters
 
@@ -88,7 +89,7 @@ class Checkpoints(Callback):
         partial = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         trainer.save_checkpoint(partial)
         if trainer.is_global_zero:
-            os.replace(partial, self.path)
+            replace_checkpoint(partial, self.path)
 
 
 class _Later:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -60,6 +61,7 @@ def train_flow(data: Path, weights: Path, curves: Path, parameters: TrainParamet
     with store.claim(key):
         if not store.intact(key):
             workspace = store.workspace(key)
+            _drop_damaged(checkpoint)
             network = fit(logs, parameters, device, checkpoint, open_logger(workspace / "curves"))
             save_weights(workspace / weights.name, network, parameters.model, history)
             store.commit(key, workspace)
@@ -68,6 +70,14 @@ def train_flow(data: Path, weights: Path, curves: Path, parameters: TrainParamet
         remove(target)
         target.parent.mkdir(parents=True, exist_ok=True)
         link(source, target)
+
+
+def _drop_damaged(checkpoint: Path) -> None:
+    from models.training.checkpoint import is_intact
+
+    if checkpoint.exists() and not is_intact(checkpoint):
+        sys.stderr.write(f"warning: {checkpoint} is damaged; training from the start\n")
+        remove(checkpoint)
 
 
 def provenance(logs: Sequence[TrainLog], parameters: TrainParameters, device: str) -> Mapping[str, Any]:

@@ -182,8 +182,9 @@ def _publish(
     finish: Callable[[Mapping[str, Path]], None] | None,
 ) -> None:
     partial = {kind: folder.with_name(f".{folder.name}.{os.getpid()}.partial") for kind, folder in outputs.items()}
-    for folder in partial.values():
-        remove(folder)
+    for kind, folder in partial.items():
+        for left in folder.parent.glob(f".{outputs[kind].name}.*.partial"):  # by runs that were killed
+            remove(left)
         folder.mkdir(parents=True)
     for task, result in zip(tasks, results, strict=True):
         files = store.files(result.key)

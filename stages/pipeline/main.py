@@ -6,15 +6,15 @@ import argparse
 import importlib
 import inspect
 import os
-import signal
 import sys
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from models.errors import InputError
+from stages.pipeline.alone import alone
+from stages.pipeline.ending import end_on_signals, end_with_dvc
+from stages.pipeline.machine import machine_fault
 from stages.pipeline.parameters import PARAMS_FILE, from_mapping, read_file
 from stages.pipeline.source import DataParameters
 
@@ -31,27 +31,20 @@ def stage_main(name: str, main: Callable[..., None], parameters: type) -> None:
         parameters: dataclass of the section.
     """
     arguments = _parse(name, main)
-    signal.signal(signal.SIGTERM, _interrupt)
+    end_on_signals(name)
     if "DVC_STAGE" in os.environ:
-        _end_with(os.getppid())
+        end_with_dvc()
     try:
         check_parameters(arguments.params)
-        main(**_values(arguments, name, main, parameters))
+        with alone(name, getattr(arguments, "split", None)):
+            main(**_values(arguments, name, main, parameters))
     except InputError as error:
         sys.exit(f"error: {error}")
-    except KeyboardInterrupt:
-        _leave(name)
-    except SystemExit as end:
-        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning turns the one into the other
-            _leave(name)
-        raise
-
-
-def _leave(name: str) -> None:
-    """End after Ctrl-C without waiting: workers end with this process, and their logs would take minutes."""
-    sys.stderr.write(f"\n{name} was interrupted; what is finished is kept, logs and epochs of training\n")
-    sys.stderr.flush()
-    os._exit(130)
+    except Exception as error:
+        fault = machine_fault(error)
+        if fault is None:
+            raise
+        sys.exit(f"error: {name} stopped: {fault}; what is finished is kept, then run `dvc repro` again")
 
 
 def _values(arguments: argparse.Namespace, name: str, main: Callable[..., None], parameters: type) -> dict[str, Any]:
@@ -97,18 +90,3 @@ def _parse(name: str, main: Callable[..., None]) -> argparse.Namespace:
         parser.add_argument("--split", choices=SPLITS, required=True, help="part of the data to work on")
     parser.add_argument("--params", type=Path, default=PARAMS_FILE, help="parameter file (default: %(default)s)")
     return parser.parse_args()
-
-
-def _interrupt(signum: int, frame: Any) -> None:
-    raise KeyboardInterrupt
-
-
-def _end_with(parent: int) -> None:
-    """DVC killed alone leaves its stage running, which would write into the next run's output."""
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os.kill(os.getpid(), signal.SIGTERM)
-
-    threading.Thread(target=watch, daemon=True).start()

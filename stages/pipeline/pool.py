@@ -2,20 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """A pool of single-threaded worker processes that outlives the failure of a task, and of a worker."""
 
-import errno
+import contextlib
 import multiprocessing
-import multiprocessing.connection
 import multiprocessing.context
 import os
-import threading
+import signal
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from typing import Any, TypeVar
 
 from models.errors import InputError
+from stages.pipeline.ending import end_with_parent
+from stages.pipeline.machine import machine_fault
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -27,14 +29,6 @@ WORKER_ENVIRONMENT = {
     **dict.fromkeys(_THREADS, "1"),
     "NPY_DISABLE_CPU_FEATURES": "X86_V4 AVX512_ICL AVX512_SPR",
     "OPENBLAS_CORETYPE": "Haswell",
-}
-
-_MACHINE_FAULTS = {
-    errno.ENOSPC: "the disk is full: free some space or move the store (`store` in compute.yaml)",
-    errno.EDQUOT: "the disk quota is used up: free some space or move the store (`store` in compute.yaml)",
-    errno.EROFS: "the file system is read-only: move the store (`store` in compute.yaml)",
-    errno.EACCES: "permission is missing: change the owner or the rights of the file",
-    errno.EMFILE: "too many files are open: raise the limit (`ulimit -n`)",
 }
 
 
@@ -124,12 +118,9 @@ def _result(future: Future[Any], name: str) -> Any:
         raise
     except InputError as error:
         return Failure(name, str(error))
-    except OSError as error:
-        if error.errno not in _MACHINE_FAULTS:
-            return _defect(name, error)
-        return Failure(name, f"{error.strerror} ({error.filename}); {_MACHINE_FAULTS[error.errno]}")
     except Exception as error:
-        return _defect(name, error)
+        fault = machine_fault(error)
+        return Failure(name, fault) if fault else _defect(name, error)
 
 
 def _defect(name: str, error: BaseException) -> Failure:
@@ -138,33 +129,44 @@ def _defect(name: str, error: BaseException) -> Failure:
 
 
 def _executor(workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, mp_context=_SpawnWithEnvironment(), initializer=_end_with_parent)
+    # Semaphores of a stage that was killed are left to this helper, which need not complain about it.
+    with _environment({"PYTHONWARNINGS": "ignore"}):
+        resource_tracker.ensure_running()
+    return ProcessPoolExecutor(workers, mp_context=_SpawnWithEnvironment(), initializer=_start_worker)
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Variables for processes that are started in the block."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None) if value is None else os.environ.update({name: value})
 
 
 class _WorkerProcess(multiprocessing.context.SpawnProcess):
-    """A spawned process that sees the workers' environment, which must be there before numpy is imported."""
+    """A spawned process that sees the workers' environment, which must be there before numpy is imported.
+
+    It never hears Ctrl-C, which a terminal sends to it too: its stage ends it.
+    """
 
     def start(self) -> None:
-        before = {name: os.environ.get(name) for name in WORKER_ENVIRONMENT}
-        os.environ.update(WORKER_ENVIRONMENT)
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # a child inherits what is blocked
         try:
-            super().start()
+            with _environment(WORKER_ENVIRONMENT):
+                super().start()
         finally:
-            for name, value in before.items():
-                os.environ.pop(name, None) if value is None else os.environ.update({name: value})
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _SpawnWithEnvironment(multiprocessing.context.SpawnContext):
     Process = _WorkerProcess
 
 
-def _end_with_parent() -> None:
-    """A worker must not live on when its stage was killed: it would write into the next run's store."""
+def _start_worker() -> None:
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_wait_and_exit, args=(parent.sentinel,), daemon=True).start()
-
-
-def _wait_and_exit(sentinel: int) -> None:
-    multiprocessing.connection.wait([sentinel])
-    os._exit(1)
+    if parent is not None and parent.pid is not None:
+        end_with_parent(parent.pid)

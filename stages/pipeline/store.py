@@ -58,17 +58,17 @@ class Store:
         return False
 
     @contextlib.contextmanager
-    def claim(self, key: str) -> Iterator[None]:
+    def claim(self, key: str, message: str = "") -> Iterator[None]:
         """Hold the key while its entry is looked up or computed.
 
-        A second process waits here and then finds the entry. The lock belongs to the open file, so it ends with
-        the process however that dies.
+        A second process waits here, after a message where one is given, and then finds the entry. The lock belongs
+        to the open file, so it ends with the process however that dies.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / f"{key}.lock"
         while True:
             with path.open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX)
+                _lock(lock.fileno(), message)
                 if not _same_file(path, lock.fileno()):
                     continue  # the holder before us removed the name; claim the new one
                 try:
@@ -95,6 +95,15 @@ class Store:
     def files(self, key: str) -> Mapping[str, Path]:
         """Top-level files and folders of an entry by name, the manifest left out."""
         return {path.name: path for path in sorted(self.entry(key).iterdir()) if path.name != _MANIFEST}
+
+
+def _lock(descriptor: int, message: str) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        if message:
+            sys.stderr.write(f"{message}\n")
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
 
 
 def _same_file(path: Path, descriptor: int) -> bool:

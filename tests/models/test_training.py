@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,31 @@ def test_killed_training_resumes_to_the_same_bytes(data: Path, tmp_path: Path, p
     assert start(data, tmp_path / "killed", parameters).wait() == 0
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
     assert list(store.rglob("*.ckpt")) == []
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda content: content[:-100], lambda content: content[:500] + b"x" + content[501:]]
+)
+def test_a_damaged_checkpoint_is_not_resumed_from(
+    damage: Callable[[bytes], bytes],
+    data: Path,
+    tmp_path: Path,
+    parameters: TrainParameters,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Cut off, and with one wrong byte: training starts over and ends with the same bytes."""
+    train_flow(data, tmp_path / "whole/flow.safetensors", tmp_path / "whole/curves", parameters)
+    monkeypatch.setenv("SCENEFLOW_STORE", str(tmp_path / "other"))
+    with monkeypatch.context() as patch:
+        patch.setattr("models.weights.save_weights", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            train_flow(data, tmp_path / "cut/flow.safetensors", tmp_path / "cut/curves", parameters)
+    checkpoint = next((tmp_path / "other").rglob("last.ckpt"))
+    checkpoint.write_bytes(damage(checkpoint.read_bytes()))
+    train_flow(data, tmp_path / "cut/flow.safetensors", tmp_path / "cut/curves", parameters)
+    assert "last.ckpt is damaged; training from the start" in capsys.readouterr().err
+    assert files(tmp_path / "cut") == files(tmp_path / "whole")
 
 
 def test_the_same_training_is_not_done_twice(

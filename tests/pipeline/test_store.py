@@ -24,7 +24,8 @@ NUMBERS = {"a": 2, "b": 3, "c": 5}
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("SCENEFLOW_WORKERS", "2")
-    monkeypatch.delenv("DVC_ROOT", raising=False)
+    for name in ("DVC_ROOT", "SCENEFLOW_STORE"):
+        monkeypatch.delenv(name, raising=False)
     write_numbers(NUMBERS)
     return tmp_path
 

@@ -1,0 +1,35 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""Faults of the machine, told apart from defects of the program and said in one sentence with the remedy."""
+
+import errno
+import os
+
+_REMEDIES = {
+    errno.ENOSPC: "the disk is full: free some space, or move the store (`store` in compute.yaml)",
+    errno.EDQUOT: "the disk quota is used up: free some space, or move the store (`store` in compute.yaml)",
+    errno.EFBIG: "the file is larger than this process may write: raise the limit (`ulimit -f`)",
+    errno.EROFS: "the file system is read-only: make it writable, or move the store (`store` in compute.yaml)",
+    errno.EACCES: "permission is missing: change the owner or the rights of the file or of its folder",
+    errno.EPERM: "permission is missing: change the owner or the rights of the file or of its folder",
+    errno.EMFILE: "too many files are open: raise the limit (`ulimit -n`)",
+    errno.ESTALE: "the file system lost the file: mount it again",
+    errno.EIO: "the disk reports a fault: look at the system's log before you trust it again",
+}
+
+
+def machine_fault(error: BaseException) -> str | None:
+    """A sentence for an error that is the machine's, None for any other.
+
+    Libraries that write by themselves hide the error number: HDF5, Arrow and safetensors put it into their text,
+    torch writes only that a file is shorter than it made it.
+    """
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None:
+        text = f"{error}".lower()
+        numbers = [code for code in _REMEDIES if os.strerror(code).lower() in text or f"os error {code}" in text]
+        number = errno.ENOSPC if "inline_container" in text and "unexpected pos" in text else next(iter(numbers), None)
+    if number not in _REMEDIES:
+        return None
+    place = getattr(error, "filename", None)
+    return f"{os.strerror(number)}{f' ({place})' if place else ''}; {_REMEDIES[number]}"
