@@ -15,6 +15,7 @@ from stages.rendering.colours import (
     AGREEMENT,
     CANVAS,
     GROUND,
+    STILL,
     Colours,
     agreement,
     error_colours,
@@ -45,7 +46,7 @@ class Scale:
 def flow_picture(pair: Pair, flow: NDArray[np.floating], view: View, scale: Scale, wheel: bool = False) -> Image.Image:
     """Points in the colours of a flow (N, 3), m a pair, and boxes of moving objects; with a colour wheel if wanted."""
     full = scale.full_speed * pair.seconds
-    picture = _points(pair, view, flow_colours(flow, full), np.hypot(flow[:, 0], flow[:, 1]) / full)
+    picture = _points(pair, view, flow_colours(flow, full, STILL), np.hypot(flow[:, 0], flow[:, 1]) / full)
     if wheel:
         side = view.pixels // 6
         place = (view.pixels - side - side // 8, side // 8)
@@ -84,7 +85,7 @@ def colour_wheel(side: int) -> Image.Image:
 
     line = (np.arange(side) + 0.5) / side * 2 - 1
     x, y = np.meshgrid(line, -line)
-    colours = flow_colours(np.stack([x.ravel(), y.ravel()], axis=1), 1 - _RING)
+    colours = flow_colours(np.stack([x.ravel(), y.ravel()], axis=1), 1 - _RING, STILL)
     colours[np.hypot(x, y).ravel() > 1 - _RING] = CANVAS
     return Image.fromarray(np.round(colours.reshape(side, side, 3) * 255).astype(np.uint8))
 

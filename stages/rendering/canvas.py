@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 _OVERSAMPLED = 2  # drawn at twice the size and averaged, so that edges are smooth
 _DOTS = 320  # a point's square is the picture's side over this, so that it is seen at any size
-_GAP = 6  # pixels between pictures of a strip
+_GAP = 6  # pixels between pictures
+_BETWEEN = (62, 68, 80)
 
 
 @dataclass(frozen=True)
@@ -98,12 +99,21 @@ def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
 
 def strip(pictures: Sequence[Image.Image], titles: Sequence[str]) -> Image.Image:
     """Pictures of one size beside each other, each under its title."""
+    return grid([list(zip(pictures, titles, strict=True))])
+
+
+def grid(rows: Sequence[Sequence[tuple[Image.Image, str] | None]]) -> Image.Image:
+    """Pictures of one size with their titles in rows; None leaves a place empty."""
     from PIL import Image
 
-    width, height = pictures[0].size
-    whole = Image.new("RGB", (len(pictures) * (width + _GAP) - _GAP, height), (62, 68, 80))
-    for place, (picture, title) in enumerate(zip(pictures, titles, strict=True)):
-        titled = picture.copy()
-        write_text(titled, title)
-        whole.paste(titled, (place * (width + _GAP), 0))
+    width, height = next(cell[0].size for row in rows for cell in row if cell is not None)
+    columns = max(len(row) for row in rows)
+    size = (columns * (width + _GAP) - _GAP, len(rows) * (height + _GAP) - _GAP)
+    whole = Image.new("RGB", size, _BETWEEN)
+    for down, row in enumerate(rows):
+        for across, cell in enumerate(row):
+            if cell is not None:
+                titled = cell[0].copy()
+                write_text(titled, cell[1])
+                whole.paste(titled, (across * (width + _GAP), down * (height + _GAP)))
     return whole

@@ -26,7 +26,7 @@ def _wheel() -> Colours:
     return np.array([colorsys.hsv_to_rgb(i / _HUES, 1.0, 0.92) for i in range(_HUES)])
 
 
-def flow_colours(flow: NDArray[np.floating], full: float, still: float = STILL) -> Colours:
+def flow_colours(flow: NDArray[np.floating], full: float, still: float = 0.78) -> Colours:
     """Colours of flow vectors.
 
     Args:
