@@ -1,78 +1,98 @@
 # SPDX-FileCopyrightText: The sceneflow authors
 # SPDX-License-Identifier: Apache-2.0
-"""Bird's-eye pictures of a pair: truth, prediction and error beside each other."""
+"""Bird's-eye pictures of a pair: flow, its error and labels on the same points."""
 
-from pathlib import Path
-from typing import Any
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from models.data.logfile import LogColumns, LogFrames
-from models.geometry import rigid_flow
-from stages.rendering.colours import error_colours, flow_colours
+from stages.rendering.canvas import View, draw_outlines, draw_points
+from stages.rendering.colours import (
+    AGREEMENT,
+    CANVAS,
+    GROUND,
+    STILL,
+    Colours,
+    agreement,
+    error_colours,
+    flow_colours,
+    label_colours,
+)
+from stages.rendering.scene import Pair
 
-FULL_SPEED = 1.0  # m a pair: 10 m/s at 10 Hz has full colour
-FULL_ERROR = 0.5  # m
+if TYPE_CHECKING:
+    from PIL import Image
+
+_RING = 0.06  # width of the dark gap between wheel and picture, shares of its radius
 
 
-def draw_pair(
-    path: Path,
-    frames: LogFrames,
-    truth: LogColumns,
-    prediction: LogColumns,
-    ground: LogColumns,
-    frame: int,
-    reach: float,
-) -> None:
-    """Write a picture of one pair as PNG.
+@dataclass(frozen=True)
+class Scale:
+    """What the colours mean.
 
-    Args:
-        path: the file to write.
-        frames: the log.
-        truth: its total flow.
-        prediction: its residual flow.
-        ground: its ground mask; ground points are drawn pale.
-        frame: first sweep of the pair.
-        reach: half of the side of the square that is shown, m.
+    Attributes:
+        full_speed: speed from which on the colour of flow is full, m/s.
+        full_error: error from which on its colour is brightest, m.
     """
-    import matplotlib
 
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    rows = frames.span(frame)
-    points = frames.xyz(frame).astype(np.float64)
-    true = truth.column("flow")[rows] - rigid_flow(points, frames.ego1_SE3_ego0(frame))
-    guess = prediction.column("residual")[rows]
-    error = np.linalg.norm(guess - true, axis=1)
-    panels = {
-        "truth": flow_colours(true, FULL_SPEED),
-        "prediction": flow_colours(guess, FULL_SPEED),
-        "error": error_colours(error, FULL_ERROR),
-    }
-    figure, axes = plt.subplots(1, 3, figsize=(12, 4.3), layout="constrained")
-    for axis, (title, colours) in zip(axes, panels.items(), strict=True):
-        _scatter(axis, points, colours, ground.column("ground")[rows], reach)
-        axis.set_title(title, fontsize=12)
-    _wheel(axes[0])
-    figure.savefig(path, dpi=100, metadata={"Software": None})
-    plt.close(figure)
+    full_speed: float
+    full_error: float
 
 
-def _scatter(
-    axis: Any, points: NDArray[np.float64], colours: NDArray[np.float64], ground: NDArray[np.bool_], reach: float
-) -> None:
-    axis.scatter(points[ground, 0], points[ground, 1], s=0.05, c="#e4e4e4", linewidths=0)
-    axis.scatter(points[~ground, 0], points[~ground, 1], s=1.0, c=colours[~ground], linewidths=0)
-    axis.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[], aspect="equal")
+def flow_picture(pair: Pair, flow: NDArray[np.floating], view: View, scale: Scale, wheel: bool = False) -> Image.Image:
+    """Points in the colours of a flow (N, 3), m a pair, and boxes of moving objects; with a colour wheel if wanted."""
+    full = scale.full_speed * pair.seconds
+    picture = _points(pair, view, flow_colours(flow, full, STILL), np.hypot(flow[:, 0], flow[:, 1]) / full)
+    if wheel:
+        side = view.pixels // 6
+        place = (view.pixels - side - side // 8, side // 8)
+        picture.paste(colour_wheel(side), place, mask=_disc(side))
+    return picture
 
 
-def _wheel(axis: Any) -> None:
-    """The colour wheel in a corner: the colour of a point that moves that way at full speed."""
-    inset = axis.inset_axes((0.82, 0.82, 0.17, 0.17))
-    grid = np.stack(np.meshgrid(np.linspace(-1, 1, 120), np.linspace(-1, 1, 120)), axis=-1)  # (120, 120, 2)
-    colours = flow_colours(grid.reshape(-1, 2), 1.0).reshape(120, 120, 3)
-    alpha = (np.hypot(grid[..., 0], grid[..., 1]) <= 1).astype(float)[..., None]
-    inset.imshow(np.concatenate([colours, alpha], axis=-1), origin="lower")
-    inset.axis("off")
+def error_picture(pair: Pair, error: NDArray[np.floating], view: View, scale: Scale) -> Image.Image:
+    """Points in the colours of their error (N,), m, with the boxes of moving objects."""
+    return _points(pair, view, error_colours(error, scale.full_error), error / scale.full_error)
+
+
+def label_picture(pair: Pair, labels: NDArray[np.integer], view: View) -> Image.Image:
+    """Points in the colours of their fused labels (N,)."""
+    return _points(pair, view, label_colours(labels), labels > 0)
+
+
+def agreement_picture(pair: Pair, labelled: NDArray[np.bool_], view: View) -> Image.Image:
+    """Points by whether label (N,) and truth agree that they move; where truth is not valid they count as still."""
+    kind = agreement(labelled & pair.valid & ~pair.ground, pair.moving)
+    return _points(pair, view, AGREEMENT[kind], kind)
+
+
+def _points(pair: Pair, view: View, colours: Colours, rank: NDArray[np.floating]) -> Image.Image:
+    """Ground below all else, then what ranks higher, so that a car is not hidden by a tree."""
+    colours = np.where(pair.ground[:, None], GROUND, colours)
+    order = np.where(pair.ground, -1.0, np.clip(rank, 0.0, None))
+    picture = draw_points(view, pair.points, colours, order)
+    draw_outlines(picture, view, pair.outlines)
+    return picture
+
+
+def colour_wheel(side: int) -> Image.Image:
+    """The colour of a point that moves that way: still in the middle, at full speed on the rim."""
+    from PIL import Image
+
+    line = (np.arange(side) + 0.5) / side * 2 - 1
+    x, y = np.meshgrid(line, -line)
+    colours = flow_colours(np.stack([x.ravel(), y.ravel()], axis=1), 1 - _RING, STILL)
+    colours[np.hypot(x, y).ravel() > 1 - _RING] = CANVAS
+    return Image.fromarray(np.round(colours.reshape(side, side, 3) * 255).astype(np.uint8))
+
+
+def _disc(side: int) -> Image.Image:
+    from PIL import Image, ImageDraw
+
+    mask = Image.new("L", (side * 4, side * 4), 0)
+    ImageDraw.Draw(mask).ellipse((0, 0, side * 4 - 1, side * 4 - 1), fill=255)
+    return mask.reduce(4)

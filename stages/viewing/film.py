@@ -1,0 +1,85 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""Pictures and films of a log, drawn without any window."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from models.errors import InputError
+from stages.frames.write import atomic
+from stages.rendering.canvas import grid
+from stages.rendering.panels import Panel, encode_animation, flow_panels
+from stages.viewing.shot import Shot
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+def picture(shot: Shot, frame: int) -> Image.Image:
+    """One pair: truth, prediction and error in a row; of several predictions each has its error below it."""
+    panels = flow_panels(shot.scene.pair(frame), shot.names, shot.view, shot.scale)
+    if len(shot.names) < 2:
+        return _grid([panels])
+    flows = [panel for panel in panels if not panel.title.startswith("error")]
+    errors = {panel.title: panel for panel in panels if panel.title.startswith("error")}
+    below = [
+        errors.get(f"error of {panel.title}") or errors.get("error" if panel.title == "prediction" else "")
+        for panel in flows
+    ]
+    return _grid([flows, below] if errors else [flows])
+
+
+def _grid(rows: list[list[Panel]] | list[list[Panel | None]]) -> Image.Image:
+    return grid([[None if panel is None else (panel.picture, panel.title) for panel in row] for row in rows])
+
+
+def pictures(shot: Shot) -> Iterator[Image.Image]:
+    """Every pair in turn."""
+    for frame in shot.frames:
+        yield picture(shot, frame)
+
+
+def write_png(file: Path, shot: Shot) -> None:
+    """Write the first pair as PNG."""
+    with atomic(file) as partial:
+        picture(shot, shot.frames[0]).save(partial, "PNG", optimize=True)
+
+
+def write_gif(file: Path, shot: Shot) -> None:
+    """Write an endless GIF with one palette for all its pictures, so that colours do not flicker."""
+    frames = list(pictures(shot))
+    palette = frames[len(frames) // 2].quantize(255)
+    data = encode_animation([frame.quantize(palette=palette, dither=0) for frame in frames], shot.rate, "GIF")
+    with atomic(file) as partial:
+        partial.write_bytes(data)
+
+
+def write_mp4(file: Path, shot: Shot) -> None:
+    """Write a film (H.264), which needs imageio-ffmpeg; sides are cut to even numbers, which the codec wants."""
+    try:
+        from imageio_ffmpeg import write_frames
+    except ImportError:
+        raise InputError("--mp4 needs imageio-ffmpeg: pip install -e '.[view]'; --gif needs nothing more") from None
+    first = picture(shot, shot.frames[0])
+    width, height = (side // 2 * 2 for side in first.size)
+    with atomic(file) as partial:
+        film = partial.with_suffix(".mp4")
+        writer = write_frames(
+            str(film),
+            (width, height),
+            fps=shot.rate,
+            codec="libx264",
+            quality=7,
+            macro_block_size=2,
+            ffmpeg_log_level="error",
+        )
+        writer.send(None)
+        for image in pictures(shot):
+            writer.send(np.asarray(image.crop((0, 0, width, height))).tobytes())
+        writer.close()
+        film.rename(partial)
