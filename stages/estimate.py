@@ -1,0 +1,58 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""Flow of anybody's clouds: two sweeps or a folder of them in, the same clouds with flow out."""
+
+import sys
+from pathlib import Path
+
+from models.errors import InputError
+from stages.estimation.command import parser, request
+from stages.estimation.findings import Teller
+from stages.estimation.run import Estimate, estimates
+from stages.estimation.write import MOVING, pair_record, target, write_estimate, write_record
+from stages.pipeline.compute import compute
+from stages.pipeline.digest import file_digest
+
+DEFAULT_WEIGHTS = Path(__file__).parents[1] / "models/weights/default.safetensors"
+
+
+def main() -> int:
+    """Write the results and say what is in them."""
+    try:
+        return _main()
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
+
+
+def _main() -> int:
+    given = parser().parse_args()
+    asked = request(given)
+    where = target(given.output, asked.files)
+    from models.device import choose_device, device_name
+    from models.weights import load_weights
+    from stages.estimation.picture import draw
+
+    weights = given.weights or DEFAULT_WEIGHTS
+    device = choose_device(given.device or compute().device)
+    network, _ = load_weights(weights)
+    reach = max(network.grid.maximum[:2])
+
+    def picture(path: Path, estimate: Estimate) -> None:
+        draw(path, estimate, reach)
+
+    teller, pairs = Teller(given.force), []
+    for estimate in estimates(asked, network.to(device), device, teller):
+        path = write_estimate(estimate, where, None if given.no_picture else picture)
+        pairs.append(pair_record(estimate))
+        sys.stdout.write(
+            f"{path}: {pairs[-1]['points']:,} points, {pairs[-1]['ground']:,} ground, {pairs[-1]['covered']:,} with a "
+            f"flow of their own, {pairs[-1]['moving']:,} of them faster than {MOVING} m/s\n"
+        )
+    made_by = {"weights": weights.name, "weights_digest": file_digest(weights), "device": device_name(device)}
+    write_record(where.record(asked.files), pairs, teller.told, made_by)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
