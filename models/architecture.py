@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from models.network import PillarFlow
 
 
-Kind = Literal["deflow", "fastflow3d"]
+Kind = Literal["deflow", "fastflow3d", "deflowpp"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Architecture:
     range: tuple[float, float, float, float, float, float]  # m
     voxel: float  # m
     width: int  # channels of a pillar
-    iterations: int  # of the GRU, DeFlow only
+    iterations: int  # of the GRU, DeFlow and DeFlow++ only
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -35,6 +35,11 @@ class Architecture:
         if self.iterations < 1:
             raise ValueError(f"iterations must be at least 1, got {self.iterations}")
 
+    @property
+    def sweeps(self) -> int:
+        """How many sweeps the network sees at a time."""
+        return 3 if self.kind == "deflowpp" else 2
+
     def grid(self) -> Grid:
         """The pillar grid."""
         return Grid(self.range[:3], self.range[3:], self.voxel)
@@ -42,8 +47,11 @@ class Architecture:
     def build(self) -> PillarFlow:
         """A fresh network with random weights."""
         from models.deflow import DeFlow
+        from models.deflowpp import DeFlowPP
         from models.fastflow3d import FastFlow3D
 
         if self.kind == "deflow":
             return DeFlow(self.grid(), self.width, self.iterations)
+        if self.kind == "deflowpp":
+            return DeFlowPP(self.grid(), self.width, self.iterations)
         return FastFlow3D(self.grid(), self.width)

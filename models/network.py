@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The sceneflow authors
 # SPDX-License-Identifier: Apache-2.0
-"""What DeFlow and FastFlow3D share: pillars, U-Net, and the gather of pillar features at the points."""
+"""What the networks share: pillars, U-Net, and the gather of pillar features at the points."""
 
 from __future__ import annotations
 
@@ -18,44 +18,51 @@ FIRST_FLOW = 0.1  # share of Xavier's range that the last layer starts with
 
 
 class PillarFlow(nn.Module):
-    """Residual flow of the points of sweep 0 from two sweeps in the frame of sweep 1.
+    """Residual flow of the points of sweep 0 from two or three sweeps, all in the frame of sweep 1.
 
-    A subclass sets `head`. With width c, pillars have c channels and a point sees 4c: its pillar in both
-    sweeps and in the decoded image.
+    A subclass sets `head`. With width c and s sweeps, pillars have c channels and a point sees 2sc: its pillar in
+    every sweep and in the decoded image. The third sweep is the one before sweep 0.
     """
 
     head: LinearHead | GRUHead
 
-    def __init__(self, grid: Grid, width: int = CHANNELS) -> None:
+    def __init__(self, grid: Grid, width: int = CHANNELS, sweeps: int = 2) -> None:
         super().__init__()
         if width < 4 or width % 4:
             raise ValueError(f"width must be a positive multiple of 4, got {width}")
         self.grid = grid
         self.embedder = Embedder(grid, width)
-        self.backbone = FastFlow3DUNet(width)
+        self.sweeps = sweeps
+        self.backbone = FastFlow3DUNet(width, sweeps)
 
-    def forward(self, cloud0: Clouds, cloud1: Clouds) -> Tensor:
+    def forward(self, cloud0: Clouds, cloud1: Clouds, before: Clouds | None = None) -> Tensor:
         """Residual flow of cloud 0.
 
         Args:
             cloud0: B clouds, ego motion removed, all points inside the grid (see `crop`).
             cloud1: B clouds of the next sweep, all points inside the grid.
+            before: B clouds of the sweep before, ego motion removed, all inside; for a network of three sweeps alone.
 
         Returns:
             (N0, 3) m, in the axes of sweep 1's ego frame.
         """
         batch = cloud0.size
-        if cloud1.size != batch:
-            raise ValueError(f"both sweeps must hold the same number of clouds, got {batch} and {cloud1.size}")
-        points = torch.cat([cloud0.points, cloud1.points])
+        clouds = [cloud0, cloud1] if before is None else [before, cloud0, cloud1]
+        if len(clouds) != self.sweeps:
+            raise ValueError(f"this network sees {self.sweeps} sweeps, got {len(clouds)}")
+        if any(cloud.size != batch for cloud in clouds):
+            sizes = " and ".join(str(cloud.size) for cloud in clouds)
+            raise ValueError(f"all sweeps must hold the same number of clouds, got {sizes}")
+        points = torch.cat([cloud.points for cloud in clouds])
         self._check(points)
-        image = torch.cat([cloud0.sample, cloud1.sample + batch])
+        image = torch.cat([cloud.sample + batch * number for number, cloud in enumerate(clouds)])
         cells = self.grid.cells(points)
-        pillars = self.embedder(points, cells, image, 2 * batch)
+        pillars = self.embedder(points, cells, image, self.sweeps * batch)
         decoded = self.backbone(pillars)
-        first = len(cloud0.points)
-        index = cells.index[:first] + cloud0.sample * (self.grid.rows * self.grid.columns)
-        return self.head(self._gather(pillars, decoded, index), cells.offset[:first])
+        first = 0 if before is None else len(before.points)
+        rows = slice(first, first + len(cloud0.points))
+        index = cells.index[rows] + cloud0.sample * (self.grid.rows * self.grid.columns)
+        return self.head(self._gather(pillars, decoded, index), cells.offset[rows])
 
     def _check(self, points: Tensor) -> None:
         """Look at the points where that does not wait for a device."""
@@ -67,8 +74,7 @@ class PillarFlow(nn.Module):
             raise ValueError(f"points outside the grid {self.grid.minimum} to {self.grid.maximum}: crop them first")
 
     def _gather(self, pillars: Tensor, decoded: Tensor, index: Tensor) -> Tensor:
-        before0, before1 = pillars.chunk(2)
-        images = [before0, before1, decoded]
+        images = [*pillars.chunk(self.sweeps), decoded]
         flat = [image.permute(0, 2, 3, 1).reshape(-1, image.shape[1]) for image in images]
         return torch.cat([image.index_select(0, index) for image in flat], dim=1)
 

@@ -58,6 +58,12 @@ def sweeps() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(warped), torch.from_numpy(cloud(1900, 3))
 
 
+def sweep_before() -> torch.Tensor:
+    """The sweep before, in the frame of the second."""
+    ego1_SE3_before = inverse_SE3(pose(1.0, 0.1, 0.01)) @ pose(-0.9, -0.1, -0.01)
+    return torch.from_numpy(transform_points(ego1_SE3_before, cloud(1800, 5)).astype(np.float32))
+
+
 def cropped(*points: torch.Tensor, grid: Grid = PUBLISHED) -> tuple[Clouds, torch.Tensor]:
     return crop(concatenate(list(points)), grid)
 

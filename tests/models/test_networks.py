@@ -7,10 +7,11 @@ import torch
 
 from models.clouds import concatenate
 from models.deflow import DeFlow
+from models.deflowpp import DeFlowPP
 from models.fastflow3d import FastFlow3D
 from models.grid import Grid
 from models.network import FIRST_FLOW
-from tests.models.golden import PUBLISHED, cropped, fill_weights, sweeps
+from tests.models.golden import PUBLISHED, cropped, fill_weights, sweep_before, sweeps
 
 TOLERANCE = 1e-4  # m: float32 sums in another order
 GOLDEN = {
@@ -35,6 +36,13 @@ GOLDEN = {
         2985.647,
         (-0.035102, 1.270210, -1.155100),
     ),
+    "deflowpp": (
+        lambda: DeFlowPP(PUBLISHED, iterations=2),
+        (-0.226569, 0.024939, 0.303346),
+        (0.291224, 0.316127, 0.461608),
+        1311.136,
+        (-0.165896, 0.069236, 0.226399),
+    ),
 }
 
 
@@ -49,7 +57,7 @@ def test_flow_equals_published_code(name: str) -> None:
     assert (len(cloud0.points), len(cloud1.points)) == (1472, 1416)
     assert inside0.nonzero()[:4, 0].tolist() == [8, 9, 10, 11]
     with torch.no_grad():
-        flow = network(cloud0, cloud1)
+        flow = network(cloud0, cloud1, *([cropped(sweep_before())[0]] if network.sweeps == 3 else []))
     torch.testing.assert_close(flow.mean(0), torch.tensor(mean), atol=TOLERANCE, rtol=0)
     torch.testing.assert_close(flow.std(0), torch.tensor(std), atol=TOLERANCE, rtol=0)
     torch.testing.assert_close(flow[0], torch.tensor(first), atol=TOLERANCE, rtol=0)
@@ -82,6 +90,7 @@ def test_parameter_counts() -> None:
 
     assert count(DeFlow(PUBLISHED)) == (6_891_939, 5_201, 156, 105)
     assert count(FastFlow3D(PUBLISHED)) == (6_820_131, 5_201, 150, 99)
+    assert count(DeFlowPP(PUBLISHED)) == (10_264_771, 5_201, 156, 105)
     assert sum(p.numel() for p in DeFlow(PUBLISHED).backbone.parameters()) == 6_810_944
 
 
@@ -104,6 +113,11 @@ def test_state_names() -> None:
     linear = FastFlow3D(PUBLISHED).state_dict()
     assert tuple(linear["head.offset_encoder.weight"].shape) == (128, 3)
     assert tuple(linear["head.decoder.0.weight"].shape) == (32, 256)
+    three = DeFlowPP(PUBLISHED).state_dict()
+    assert tuple(three["head.offset_encoder.weight"].shape) == (96, 3)
+    assert tuple(three["head.gru.convz.weight"].shape) == (192, 288, 1)
+    assert tuple(three["head.decoder.0.weight"].shape) == (48, 288)
+    assert tuple(three["backbone.decoder_step1.u4_u5.0.weight"].shape) == (384, 768, 3, 3)
 
 
 SMALL = Grid((-8.0, -4.0, -2.0), (8.0, 4.0, 2.0), 0.5)  # 32 columns, 16 rows
@@ -145,6 +159,12 @@ def test_non_square_grid_is_a_window_of_a_square_one() -> None:
         b = whole.embedder(cloud.points, square.cells(cloud.points), cloud.sample, 1)
     assert a.shape[-2:] == (16, 32)
     torch.testing.assert_close(a, b[:, :, 8:24])
+
+
+@pytest.mark.parametrize(("kind", "sweeps"), [(DeFlow, 3), (DeFlowPP, 2)])
+def test_another_number_of_sweeps_is_refused(kind: type, sweeps: int) -> None:
+    with pytest.raises(ValueError, match=f"got {sweeps}"):
+        small_network(kind)(*[concatenate([points(5, seed)]) for seed in range(sweeps)])
 
 
 def test_transposed_world_gives_transposed_cells() -> None:
