@@ -11,7 +11,7 @@ PLAIN := kernels models stages
 BASE ?= HEAD
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test repro catalog test test-full gpu-check compare gate check share explain lint format deps clean
+.PHONY: help setup setup-test repro catalog test test-full gpu-check compare gate check share push explain lint format deps clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,7 +44,8 @@ catalog: setup ## List the raw logs anew: the way to say that real logs were add
 test: setup-test ## Run the tests that need no GPU, no system service and no long time
 	python -m pytest
 
-test-full: setup-test ## Run all tests: the long ones too, and those that need a GPU where there is one
+test-full: setup-test ## Run all tests: the long ones too, and those that need a GPU or a system service where there is one
+	$(BIN)/python -m pip install --quiet --editable '.[s3,ssh,test-full]'
 	python -m pytest -m "slow or not slow"
 
 gpu-check: setup-test ## Test the kernels on a GPU, run them under compute-sanitizer and time them (needs AV2_ROOT)
@@ -67,6 +68,9 @@ share: setup ## Share artifacts with a team: `make share URL=/mnt/store`, s3://â
 	@test -n "$(URL)" || { echo "error: say where, as in make share URL=/mnt/team/sceneflow"; exit 1; }
 	dvc remote add --force --default share $(URL)
 	dvc remote modify share verify true
+
+push: setup ## Send artifacts, run cache and metric files to the shared remote; ALL=1: of experiments and earlier runs too
+	@python -m stages.push $(if $(ALL),--all)
 
 explain: setup ## Tell which data, parameters and code made metrics/val.json, and how to get it again
 	@python -m stages.explain

@@ -116,7 +116,7 @@ def test_what_the_remote_lacks_is_named_until_it_is_pushed(original: Path, clone
         run(folder, "dvc", "remote", "add", "--force", "--local", "--default", "share", str(tmp_path / "share"))
     code, text = check(clone)
     assert code == 1
-    assert "data/numbers.txt is not in remote 'share'; run `dvc push`" in text
+    assert "data/numbers.txt is not in remote 'share'; run `make push`" in text
     run(original, "dvc", "push")
     assert check(clone) == (
         0,
