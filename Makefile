@@ -9,9 +9,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 V2_EVALUATOR := bucketed-scene-flow-eval==2.0.25
 PLAIN := kernels models stages
 BASE ?= HEAD
+# Columns of `make experiments`: the numbers that people quote, and every parameter in which experiments differ.
+HEADLINE := model\.bucketed\.dynamic\.|model\.threeway\.(mean|dynamic_iou)$$
+SECTIONS := data|simulate|catalog|ingest|ground|truth|dynamic|cluster|quality|train|predict|evaluate|submit
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test repro catalog test test-full gpu-check compare gate check share push explain lint format deps clean
+.PHONY: help setup setup-test repro catalog test test-full gpu-check compare experiments recompute gate check share push explain lint format deps clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +60,15 @@ gpu-check: setup-test ## Test the kernels on a GPU, run them under compute-sanit
 
 compare: setup ## Train SeFlow, DeFlow and FastFlow3D on the current data as experiments; one table in metrics/compare.md
 	@python -m stages.compare
+
+experiments: setup ## Table of experiments: headline numbers and the parameters that differ; FORMAT=--md or --csv
+	@dvc exp show --only-changed --keep '$(HEADLINE)' --drop '(?!(Experiment|Created|State|(?:$(SECTIONS))\.))' $(FORMAT)
+
+recompute: setup ## Compute everything (or STAGE=name) anew, nothing from cache or store, and say if it came out the same
+	rm -rf .scratch/recompute
+	SCENEFLOW_STORE=.scratch/recompute dvc repro --force $(if $(STAGE),--single-item $(STAGE))
+	rm -rf .scratch/recompute
+	@git diff --exit-code --stat -- dvc.lock metrics && echo "every digest is the one that was committed"
 
 gate: setup ## Compare the metric files with those of revision BASE (HEAD); fails when a number got worse
 	@python -m stages.gate --base $(BASE)

@@ -13,7 +13,7 @@ from pathlib import Path
 from models.errors import InputError
 from stages.gating.judge import FAILING, Line, judge
 from stages.gating.markdown import gate_table
-from stages.gating.revision import resolve, text_at
+from stages.tracking.revision import resolve, text_at
 from stages.gating.rules import read_rules
 
 
