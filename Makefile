@@ -84,8 +84,8 @@ share: setup ## Share artifacts with a team: `make share URL=/mnt/store`, s3://â
 push: setup ## Send artifacts, run cache and metric files to the shared remote; ALL=1: of experiments and earlier runs too
 	@python -m stages.push $(if $(ALL),--all)
 
-explain: setup ## Tell which data, parameters and code made metrics/val.json, and how to get it again
-	@python -m stages.explain
+explain: setup ## Tell which data, parameters and code made metrics/val.json (or FILE), also of REV=experiment
+	@python -m stages.explain $(FILE) $(if $(REV),--rev $(REV))
 
 lint: setup-test ## Check style and types
 	ruff check .

@@ -12,9 +12,7 @@ from stages.tracking.chain import Link, out_of_step
 _SHORT = 10  # characters of a digest that are shown
 
 
-def explanation(
-    file: str, content: Mapping[str, Any], links: Sequence[Link], same: bool, again: Sequence[str]
-) -> str:
+def explanation(file: str, content: Mapping[str, Any], links: Sequence[Link], same: bool, again: Sequence[str]) -> str:
     """What made a metric file, stage by stage.
 
     Args:
