@@ -78,6 +78,7 @@ check: setup ## Check without data that dvc.lock agrees with code and parameters
 
 share: setup ## Share artifacts with a team: `make share URL=/mnt/store`, s3://… or ssh://…; commit .dvc/config afterwards
 	@test -n "$(URL)" || { echo "error: say where, as in make share URL=/mnt/team/sceneflow"; exit 1; }
+	@dvc remote remove --local share 2>/dev/null || true  # what a remote of another kind was told
 	dvc remote add --force --default share $(URL)
 	dvc remote modify share verify true
 
