@@ -152,6 +152,6 @@ def _wait_for(port: int) -> None:
 def make_without_setup(project: Project) -> None:
     """Let `make` take the environment that runs the tests for the one that it would set up."""
     folder = project.folder / ".venv"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     for name in (".ready", ".ready-test"):
         (folder / name).touch()
