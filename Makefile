@@ -9,9 +9,12 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 V2_EVALUATOR := bucketed-scene-flow-eval==2.0.25
 PLAIN := kernels models stages
 BASE ?= HEAD
+# Columns of `make experiments`: the numbers that people quote, and every parameter in which experiments differ.
+HEADLINE := model\.bucketed\.dynamic\.|model\.threeway\.(mean|dynamic_iou)$$
+SECTIONS := data|simulate|catalog|ingest|ground|truth|dynamic|cluster|quality|train|predict|evaluate|submit
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test repro catalog test test-full gpu-check compare gate check share explain lint format deps clean
+.PHONY: help setup setup-test repro catalog test test-full gpu-check compare experiments recompute gate check share push explain lint format deps clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -44,7 +47,8 @@ catalog: setup ## List the raw logs anew: the way to say that real logs were add
 test: setup-test ## Run the tests that need no GPU, no system service and no long time
 	python -m pytest
 
-test-full: setup-test ## Run all tests: the long ones too, and those that need a GPU where there is one
+test-full: setup-test ## Run all tests: the long ones too, and those that need a GPU or a system service where there is one
+	$(BIN)/python -m pip install --quiet --editable '.[s3,ssh,test-full]'
 	python -m pytest -m "slow or not slow"
 
 gpu-check: setup-test ## Test the kernels on a GPU, run them under compute-sanitizer and time them (needs AV2_ROOT)
@@ -57,6 +61,15 @@ gpu-check: setup-test ## Test the kernels on a GPU, run them under compute-sanit
 compare: setup ## Train SeFlow, DeFlow and FastFlow3D on the current data as experiments; one table in metrics/compare.md
 	@python -m stages.compare
 
+experiments: setup ## Table of experiments: headline numbers and the parameters that differ; FORMAT=--md or --csv
+	@dvc exp show --only-changed --keep '$(HEADLINE)' --drop '(?!(Experiment|Created|State|(?:$(SECTIONS))\.))' $(FORMAT)
+
+recompute: setup ## Compute everything (or STAGE=name) anew, nothing from cache or store, and say if it came out the same
+	rm -rf .scratch/recompute
+	SCENEFLOW_STORE=.scratch/recompute dvc repro --force $(if $(STAGE),--single-item $(STAGE))
+	rm -rf .scratch/recompute
+	@git diff --exit-code --stat -- dvc.lock metrics && echo "every digest is the one that was committed"
+
 gate: setup ## Compare the metric files with those of revision BASE (HEAD); fails when a number got worse
 	@python -m stages.gate --base $(BASE)
 
@@ -65,11 +78,15 @@ check: setup ## Check without data that dvc.lock agrees with code and parameters
 
 share: setup ## Share artifacts with a team: `make share URL=/mnt/store`, s3://… or ssh://…; commit .dvc/config afterwards
 	@test -n "$(URL)" || { echo "error: say where, as in make share URL=/mnt/team/sceneflow"; exit 1; }
+	@dvc remote remove --local share 2>/dev/null || true  # what a remote of another kind was told
 	dvc remote add --force --default share $(URL)
 	dvc remote modify share verify true
 
-explain: setup ## Tell which data, parameters and code made metrics/val.json, and how to get it again
-	@python -m stages.explain
+push: setup ## Send artifacts, run cache and metric files to the shared remote; ALL=1: of experiments and earlier runs too
+	@python -m stages.push $(if $(ALL),--all)
+
+explain: setup ## Tell which data, parameters and code made metrics/val.json (or FILE), also of REV=experiment
+	@python -m stages.explain $(FILE) $(if $(REV),--rev $(REV))
 
 lint: setup-test ## Check style and types
 	ruff check .

@@ -9,7 +9,8 @@ import argparse
 import sys
 
 from models.errors import InputError
-from stages.tracking.agreement import disagreements, not_in_remote
+from stages.tracking.agreement import disagreements
+from stages.tracking.remote import not_in_remote, remote_errors
 
 
 def main() -> int:
@@ -25,16 +26,15 @@ def main() -> int:
 
 
 def _check() -> int:
-    from dvc.exceptions import DvcException
     from dvc.repo import Repo
 
     try:
         with Repo() as repo:
             different = disagreements(repo)
             remote, missing = not_in_remote(repo)
-    except DvcException as error:
+    except remote_errors() as error:
         raise InputError(f"DVC cannot read the project or its remote: {error}") from error
-    lines = different + [f"{out} is not in remote {remote!r}; run `dvc push`" for out in missing]
+    lines = different + [f"{out} is not in remote {remote!r}; run `make push`" for out in missing]
     if not different:
         sys.stdout.write("dvc.lock agrees with code, parameters and the files in git\n")
     if remote is None:

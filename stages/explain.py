@@ -5,42 +5,60 @@
 import argparse
 import hashlib
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 from models.errors import InputError
-from stages.tracking.chain import chain, read_lock
-from stages.tracking.explanation import explanation
+from stages.tracking.chain import LOCK, chain, parse_lock
+from stages.tracking.explanation import explanation, recipe
+from stages.tracking.revision import experiment_commits, last_change, resolve, text_at
 
 
-def explain(file: Path) -> str:
-    """The chain that made a metric file; InputError if the file or the lock cannot tell."""
+def explain(file: Path, revision: str | None = None) -> str:
+    """The chain that made a metric file.
+
+    Args:
+        file: the file, relative to the project.
+        revision: commit, branch or experiment that has it; the working tree by default.
+
+    Raises:
+        InputError: the file or the lock is missing or cannot tell.
+    """
+    commit = None if revision is None else resolve(revision, Path())
+    text, lock = _read(file, commit), _read(LOCK, commit)
     try:
-        text = file.read_bytes()
         content = json.loads(text)
-    except FileNotFoundError:
-        raise InputError(f"{file} does not exist; run `dvc repro`, or `dvc pull {file}`") from None
     except ValueError as error:
         raise InputError(f"{file} is no metric file ({error})") from error
-    links = chain(read_lock(), file.as_posix())
-    same = links[-1].outputs[file.as_posix()] == hashlib.md5(text, usedforsecurity=False).hexdigest()
-    return explanation(file.as_posix(), content, links, _commit(file), same)
+    links = chain(parse_lock(lock), file.as_posix())
+    same = links[-1].outputs[file.as_posix()] == hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+    again = recipe(links[-1].stage, _start(commit or last_change(file, Path()), revision))
+    return explanation(file.as_posix(), content, links, same, again)
 
 
-def _commit(file: Path) -> str | None:
-    """The last commit that changed a file, None where its present content is not committed."""
-    clean = subprocess.run(["git", "diff", "--quiet", "HEAD", "--", file], capture_output=True, check=False)
-    found = subprocess.run(["git", "log", "-1", "--format=%H", "--", file], capture_output=True, text=True, check=False)
-    return found.stdout.strip() or None if clean.returncode == 0 else None
+def _start(commit: str | None, revision: str | None) -> str:
+    """The command that brings back the lock and the parameters of a revision."""
+    if revision and experiment_commits(revision, Path()):
+        return f"dvc exp apply {revision}    # commit {commit}"
+    return f"git checkout {commit or '<the commit that will hold dvc.lock>'}"
+
+
+def _read(file: Path, commit: str | None) -> str:
+    text = text_at(commit, file.as_posix(), Path()) if commit else file.read_text() if file.is_file() else None
+    if text is None:
+        where = f" in {commit[:10]}" if commit else ""
+        raise InputError(f"{file} does not exist{where}; run `dvc repro`, which writes it, or name another revision")
+    return text
 
 
 def main() -> int:
     """Print the explanation of the file named on the command line."""
     parser = argparse.ArgumentParser(prog="python -m stages.explain", description=__doc__)
     parser.add_argument("file", type=Path, nargs="?", default=Path("metrics/val.json"))
+    parser.add_argument("--rev", help="commit, branch or experiment that has the file (default: the working tree)")
+    arguments = parser.parse_args()
     try:
-        sys.stdout.write(explain(parser.parse_args().file))
+        sys.stdout.write(explain(arguments.file, arguments.rev))
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

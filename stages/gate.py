@@ -13,8 +13,8 @@ from pathlib import Path
 from models.errors import InputError
 from stages.gating.judge import FAILING, Line, judge
 from stages.gating.markdown import gate_table
-from stages.gating.revision import resolve, text_at
 from stages.gating.rules import read_rules
+from stages.tracking.revision import resolve, text_at
 
 
 def gate(base: str, folder: Path) -> tuple[list[Line], str]:

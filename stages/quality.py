@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stages.frames.write import atomic
+from stages.labels.protocol import label_protocol
 from stages.labels.quality import QualityParameters, count_table, quality_log, summary
 from stages.pipeline.logs import map_logs, split_tasks
 from stages.pipeline.main import stage_main
@@ -20,19 +21,21 @@ def main(split: str, parameters: QualityParameters) -> None:
     import polars as pl
 
     folder = Path("data/quality") / split
+    tasks = split_tasks(split, ("frames", "ground", "dynamic", "clusters", "truth"))
     map_logs(
         "quality",
         quality_log,
-        split_tasks(split, ("frames", "ground", "dynamic", "clusters", "truth")),
+        tasks,
         parameters,
         outputs={"quality": folder},
         suffixes={"quality": ".parquet"},
         packages=("numpy", "polars"),
         finish=join_rows,
     )
+    protocol = label_protocol(Path(f"data/catalog/{split}.json"), [task.inputs for task in tasks], parameters)
     metrics = summary(pl.read_parquet(folder / TABLE).to_dict(as_series=False))
     with atomic(Path("metrics/labels.json")) as file:
-        file.write_text(json.dumps(metrics, indent=2) + "\n")
+        file.write_text(json.dumps({"protocol": protocol, **metrics}, indent=2) + "\n")
 
 
 def join_rows(folders: Mapping[str, Path]) -> None:

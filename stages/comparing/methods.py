@@ -20,15 +20,27 @@ class Method:
     name: str
     slug: str
     labels: str
-    changes: Mapping[str, str]
+    changes: Mapping[str, str | float]
 
 
-def _learning(labels: str, loss: str) -> dict[str, str]:
+def _learning(labels: str, loss: str) -> dict[str, str | float]:
     return {"train.labels": labels, "train.loss": loss}
 
 
+# The published weights are equal. On 132 pairs for twelve epochs the term of the still points, which is the easiest to
+# lower, then pushes the few hidden channels of the narrow head below zero within two epochs, where GELU passes no
+# gradient: all flow stays zero (share of positive activations 0.35 at the start, 0.000 after 132 steps).
+_MOVING_FIRST: dict[str, str | float] = {"train.deflow.still": 0.1, "train.deflow.slow": 0.1}
+
 METHODS = (
     Method("SeFlow", "seflow", "none", {**_learning("clusters", "seflow"), "train.model.kind": "deflow"}),
-    Method("DeFlow", "deflow", "boxes", {**_learning("truth", "deflow"), "train.model.kind": "deflow"}),
-    Method("FastFlow3D", "fastflow3d", "boxes", {**_learning("truth", "ff3d"), "train.model.kind": "fastflow3d"}),
+    Method(
+        "DeFlow", "deflow", "boxes", {**_learning("truth", "deflow"), "train.model.kind": "deflow", **_MOVING_FIRST}
+    ),
+    Method(
+        "FastFlow3D",
+        "fastflow3d",
+        "boxes",
+        {**_learning("truth", "deflow"), "train.model.kind": "fastflow3d", **_MOVING_FIRST},
+    ),
 )

@@ -33,7 +33,13 @@ def comparison(results: Sequence[tuple[Method, Mapping[str, Any]]]) -> str:
     rows += [_row(name, "none", content, key) for name, key in _BASELINES if key in content]
     head = ["method", "labels", *(name for name, _ in _COLUMNS)]
     lines = ["| " + " | ".join(head) + " |", "|---|---|" + "---:|" * len(_COLUMNS), *rows]
-    return "\n".join(["# Methods on the current data", "", *lines, "", _note(content), ""])
+    made = [f"- {method.name}: {_changes(method)}" for method, _ in results]
+    note = [_note(content), "", "Each method is `params.yaml` with", "", *made]
+    return "\n".join(["# Methods on the current data", "", *lines, "", *note, ""])
+
+
+def _changes(method: Method) -> str:
+    return ", ".join(f"`{name}={value}`" for name, value in method.changes.items())
 
 
 def _row(name: str, labels: str, content: Mapping[str, Any], key: str) -> str:

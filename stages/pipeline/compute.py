@@ -29,8 +29,8 @@ class Compute:
         workers: processes that work on logs at the same time, one thread each.
         device: `cpu`, `cuda`, or `auto` for a GPU where there is one.
         store: folder of the log-at-a-time store.
-        av2_root: folder that holds `sensor/<split>/<log>`, for `data.source: av2`.
-        data_root: folder of the raw data, for every other source but `simulated`.
+        av2_root: folder that holds `sensor/<split>/<log>`, for `data.source: av2`; relative to the project's root.
+        data_root: folder of the raw data, for every other source but `simulated`; relative likewise.
     """
 
     workers: int
@@ -72,7 +72,7 @@ def compute() -> Compute:
 
 
 def _folder(value: object) -> Path | None:
-    return Path(str(value)).expanduser() if value else None
+    return project_root() / Path(str(value)).expanduser() if value else None
 
 
 def _read(path: Path) -> Mapping[str, object]:

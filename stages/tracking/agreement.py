@@ -49,22 +49,3 @@ def _of_dependency(dep: Any, made: dict[str, str]) -> Iterator[str]:
             yield f"it last saw another {dep} than the lock names now"
     elif dep.status():
         yield f"{dep} {'changed' if Path(str(dep)).exists() else 'is missing'}"
-
-
-def not_in_remote(repo: Repo) -> tuple[str | None, list[str]]:
-    """Name of the default remote, None where there is none, and the outputs in the lock that it lacks."""
-    name = repo.config["core"].get("remote")
-    if not name:
-        return None, []
-    missing = []
-    for stage in sorted(repo.index.stages, key=lambda stage: str(stage.addressing)):
-        for out in stage.outs:
-            if out.use_cache and out.hash_info and not _held(repo, out):
-                missing.append(str(out))
-    return str(name), missing
-
-
-def _held(repo: Repo, out: Any) -> bool:
-    """Whether the remote holds an output: its own object, which for a folder is pushed after all its files."""
-    odb = repo.cloud.get_remote_odb(hash_name=out.hash_name)
-    return bool(odb.exists(out.hash_info.value))

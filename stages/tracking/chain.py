@@ -36,15 +36,12 @@ class Link:
     outputs: Mapping[str, str]
 
 
-def read_lock(path: Path = LOCK) -> dict[str, Link]:
-    """Every stage of a lock file by name; InputError if there is none or it is damaged."""
+def parse_lock(text: str) -> dict[str, Link]:
+    """Every stage of a lock file by name; InputError if it is damaged."""
     try:
-        content = yaml.safe_load(path.read_text())
-        return {name: _link(name, entry) for name, entry in content["stages"].items()}
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist; run `dvc repro`, which writes it") from None
+        return {name: _link(name, entry) for name, entry in yaml.safe_load(text)["stages"].items()}
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is damaged ({error!r}); restore it with `git checkout {path}`") from error
+        raise InputError(f"{LOCK} is damaged ({error!r}); restore it with `git checkout {LOCK}`") from error
 
 
 def _link(name: str, entry: Mapping[str, Any]) -> Link:

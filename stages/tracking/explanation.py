@@ -12,15 +12,15 @@ from stages.tracking.chain import Link, out_of_step
 _SHORT = 10  # characters of a digest that are shown
 
 
-def explanation(file: str, content: Mapping[str, Any], links: Sequence[Link], commit: str | None, same: bool) -> str:
+def explanation(file: str, content: Mapping[str, Any], links: Sequence[Link], same: bool, again: Sequence[str]) -> str:
     """What made a metric file, stage by stage.
 
     Args:
         file: the metric file.
         content: what it holds.
         links: the stages that it rests on, first ones first.
-        commit: the commit that the file's present content came with, None where it is not committed.
         same: whether the file is what the lock says its stage wrote.
+        again: commands that give it again.
     """
     lines = [f"{file}, written by stage {links[-1].stage}", ""]
     if not same:
@@ -32,13 +32,24 @@ def explanation(file: str, content: Mapping[str, Any], links: Sequence[Link], co
             lines += [part, *_nested(content[part], 1), ""]
     for link in links:
         lines += [*_stage(link), ""]
-    lines += ["to get it again", f"  git checkout {commit or '<the commit that will hold dvc.lock>'}"]
-    lines += [
-        "  make setup",
-        "  dvc pull --run-cache    # what a shared remote holds of it",
-        f"  dvc repro {links[-1].stage}",
-    ]
+    lines += ["to get it again", *(f"  {command}" for command in again)]
     return "\n".join(lines) + "\n"
+
+
+def recipe(stage: str, start: str) -> list[str]:
+    """Commands that run a stage again as it ran for a metric file.
+
+    Args:
+        stage: the stage.
+        start: the command that brings back the lock and the parameters that the file came with.
+    """
+    return [
+        start,
+        "make setup",
+        "dvc pull --run-cache    # what a shared remote holds of it",
+        f"dvc repro {stage}",
+        f"make recompute STAGE={stage}    # to see the stage give the same digests, nothing taken from cache or store",
+    ]
 
 
 def _stage(link: Link) -> Iterator[str]:

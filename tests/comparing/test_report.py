@@ -39,7 +39,13 @@ def test_rows_by_hand() -> None:
         "| nearest neighbour | none | 0.750 | 0.750 | – | – | – | 0.075 | – |",
         "| ego motion | none | 1.000 | 1.000 | – | – | – | 0.100 | – |",
     ]
-    assert "5 logs, frames: all" in lines[-1] and "95% interval of 10 resamples of 5 logs" in lines[-1]
+    assert "5 logs, frames: all" in lines[9] and "95% interval of 10 resamples of 5 logs" in lines[9]
+    assert lines[11] == "Each method is `params.yaml` with"
+    assert lines[13:] == [
+        "- SeFlow: `train.labels=clusters`, `train.loss=seflow`, `train.model.kind=deflow`",
+        "- DeFlow: `train.labels=truth`, `train.loss=deflow`, `train.model.kind=deflow`, `train.deflow.still=0.1`, "
+        "`train.deflow.slow=0.1`",
+    ]
 
 
 def test_methods_scored_differently_are_refused() -> None:

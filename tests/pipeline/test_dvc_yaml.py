@@ -41,6 +41,13 @@ def test_no_output_persists_and_metrics_lie_in_git(stage: str) -> None:
 
 def test_every_stage_module_is_a_stage() -> None:
     """A module in stages/ is either in dvc.yaml or a command that a person runs."""
-    commands = {"check", "compare", "explain", "gate", "interchange"}
+    commands = {"check", "compare", "explain", "gate", "interchange", "push"}
     modules = {path.stem for path in (ROOT / "stages").glob("*.py")} - {"__init__"}
     assert modules - commands == set(STAGES)
+
+
+def test_the_table_of_experiments_knows_every_section() -> None:
+    """A parameter of a section that the Makefile does not name would be missing from `make experiments`."""
+    text = (ROOT / "Makefile").read_text()
+    sections = next(line for line in text.splitlines() if line.startswith("SECTIONS := ")).split(" := ")[1]
+    assert sections.split("|") == list(yaml.safe_load((ROOT / "params.yaml").read_text()))

@@ -17,6 +17,7 @@ import yaml
 
 from tests.pipeline.project import SMALL, Project, make_project
 from tests.pipeline.raw_logs import BOXES, write_log
+from tests.pipeline.services import make_without_setup
 
 AFTER_CLUSTERS = {"quality", "train", "predict@val", "predict@test", "evaluate", "submit"}
 
@@ -54,6 +55,17 @@ def test_results_are_one_copy_on_disk(project: Project) -> None:
     for path in (project.folder / "data/frames/train").glob("*.h5"):
         assert path.stat().st_nlink == 3
         assert path.stat().st_mode & 0o222 == 0
+
+
+def test_recompute_takes_nothing_from_the_store(project: Project) -> None:
+    """`dvc repro --force` runs the stage, whose logs come from the store; `make recompute` computes them."""
+    assert "2/2 logs, 2 from the store" in project.repro("--force", "--single-item", "truth@val").text
+    make_without_setup(project)
+    again = project.run("make", "--silent", "recompute", "STAGE=truth@val").stdout
+    assert "2/2 logs" in again and "from the store" not in again
+    assert "every digest is the one that was committed" in again
+    assert not (project.folder / ".scratch/recompute").exists()
+    assert project.repro().ran == set()
 
 
 def test_a_parameter_reruns_only_what_it_touches_and_back_again_nothing(project: Project) -> None:

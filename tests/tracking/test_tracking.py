@@ -14,7 +14,7 @@ import yaml
 from models.errors import InputError
 from stages.explain import explain
 from stages.pipeline.code import ROOT
-from stages.tracking.chain import chain, read_lock
+from stages.tracking.chain import chain, parse_lock
 
 PIPELINE = {
     "stages": {
@@ -116,7 +116,7 @@ def test_what_the_remote_lacks_is_named_until_it_is_pushed(original: Path, clone
         run(folder, "dvc", "remote", "add", "--force", "--local", "--default", "share", str(tmp_path / "share"))
     code, text = check(clone)
     assert code == 1
-    assert "data/numbers.txt is not in remote 'share'; run `dvc push`" in text
+    assert "data/numbers.txt is not in remote 'share'; run `make push`" in text
     run(original, "dvc", "push")
     assert check(clone) == (
         0,
@@ -140,6 +140,24 @@ def test_explanation_names_the_whole_chain(clone: Path, monkeypatch: pytest.Monk
     assert commit not in changed
 
 
+def test_explanation_of_an_experiment(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock and the parameters are those of the experiment; the working tree keeps its own."""
+    run(clone, "dvc", "exp", "run", "--quiet", "--temp", "--name", "eight", "-S", "count.to=8")
+    monkeypatch.chdir(clone)
+    text = explain(Path("metrics/val.json"), "eight")
+    assert "with   count.to: 8" in text
+    assert "warning" not in text
+    commit = run(clone, "git", "for-each-ref", "--format=%(objectname)", "refs/exps/*/*/eight").stdout.strip()
+    assert f"dvc exp apply eight    # commit {commit}" in text
+    assert explain(Path("metrics/val.json"), commit).count(f"git checkout {commit}") == 1
+    assert "with   count.to: 7" in explain(Path("metrics/val.json"))
+    run(clone, "dvc", "exp", "apply", "eight")
+    run(clone, "dvc", "repro", "evaluate")
+    assert json.loads((clone / "metrics/val.json").read_text())["sum"] == 8
+    with pytest.raises(InputError, match=r"revision 'nine' is not in this repository"):
+        explain(Path("metrics/val.json"), "nine")
+
+
 def test_a_number_made_from_other_inputs_than_the_lock_describes(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As after `dvc repro count` with another parameter: evaluate has not run since."""
     monkeypatch.chdir(clone)
@@ -153,7 +171,7 @@ def test_a_number_made_from_other_inputs_than_the_lock_describes(clone: Path, mo
 def test_what_cannot_be_explained_is_one_sentence(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(clone)
     with pytest.raises(InputError, match=r"no stage in dvc.lock writes other.json; it knows metrics/val.json"):
-        chain(read_lock(), "other.json")
+        chain(parse_lock((clone / "dvc.lock").read_text()), "other.json")
     with pytest.raises(InputError, match=r"none.json does not exist; run `dvc repro`"):
         explain(Path("none.json"))
     (clone / "dvc.lock").write_text("")

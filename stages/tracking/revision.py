@@ -1,7 +1,8 @@
 # SPDX-FileCopyrightText: The sceneflow authors
 # SPDX-License-Identifier: Apache-2.0
-"""Files of another revision, from git."""
+"""Files of other revisions and of experiments, from git."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -9,13 +10,24 @@ from models.errors import InputError
 
 
 def resolve(revision: str, folder: Path) -> str:
-    """Full name of a commit; InputError where there is none of that name."""
+    """Full name of a commit, by a name that git knows or that of an experiment; InputError where there is none."""
     found = _git(folder, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-    if found.returncode:
+    if found.returncode == 0:
+        return found.stdout.strip()
+    commits = experiment_commits(revision, folder)
+    if not commits:
         raise InputError(
             f"revision {revision!r} is not in this repository; fetch it first (in CI, check out with full history)"
         )
-    return found.stdout.strip()
+    return commits[-1]
+
+
+def experiment_commits(name: str, folder: Path) -> list[str]:
+    """Commits of the DVC experiments of a name, on any baseline; the one of the newest commit last."""
+    listed = _git(
+        folder, "for-each-ref", "--sort=committerdate", "--format=%(objectname) %(refname)", "refs/exps"
+    ).stdout
+    return re.findall(rf"^([0-9a-f]{{40}}) refs/exps/[0-9a-f]{{2}}/[0-9a-f]+/{re.escape(name)}$", listed, re.MULTILINE)
 
 
 def text_at(commit: str, file: str, folder: Path) -> str | None:
@@ -31,8 +43,15 @@ def text_at(commit: str, file: str, folder: Path) -> str | None:
     return shown.stdout
 
 
+def last_change(file: Path, folder: Path) -> str | None:
+    """The last commit that changed a file, None where its present content is not committed."""
+    clean = _git(folder, "diff", "--quiet", "HEAD", "--", str(file))
+    found = _git(folder, "log", "-1", "--format=%H", "--", str(file))
+    return found.stdout.strip() or None if clean.returncode == 0 else None
+
+
 def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     try:
         return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=False)
     except FileNotFoundError:
-        raise InputError("git is not installed; the gate reads the base's metric files from it") from None
+        raise InputError("git is not installed; files of other revisions are read from it") from None
