@@ -14,6 +14,7 @@ import pytest
 
 from tests.pipeline.project import SMALL, Project, make_project
 from tests.pipeline.raw_logs import write_log
+from tests.pipeline.services import make_without_setup
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -26,6 +27,7 @@ OWN = {"cluster": 2 * len(EPSILONS), "quality": 2 * len(EPSILONS), "predict": 3 
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     """A clean checkout in which nothing ever ran: no artifact, no store, no lock."""
     project = make_project(tmp_path_factory.mktemp("project"), SMALL)
+    make_without_setup(project)
     yield project
     project.run("dvc", "queue", "stop", "--kill")
 
