@@ -10,7 +10,7 @@ V2_EVALUATOR := bucketed-scene-flow-eval==2.0.25
 PLAIN := kernels models stages
 BASE ?= HEAD
 # Columns of `make experiments`: the numbers that people quote, and every parameter in which experiments differ.
-HEADLINE := model\.bucketed\.dynamic\.|model\.threeway\.(mean|dynamic_iou)$$
+HEADLINE ?= model\.bucketed\.dynamic\.mean|model\.threeway\.(mean|dynamic_iou)$$
 SECTIONS := data|simulate|catalog|ingest|ground|truth|dynamic|cluster|quality|train|predict|evaluate|submit
 
 .DEFAULT_GOAL := help

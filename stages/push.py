@@ -30,7 +30,7 @@ def _push(everything: bool) -> int:
         with Repo() as repo:
             return push(repo, everything)
     except remote_errors() as error:
-        raise InputError(f"DVC cannot write to the shared remote: {error}; set one up with `make share`") from error
+        raise InputError(f"DVC cannot write to the shared remote: {error}; see docs/sharing.md") from error
 
 
 if __name__ == "__main__":

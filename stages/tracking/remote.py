@@ -22,9 +22,19 @@ def not_in_remote(repo: Repo) -> tuple[str | None, list[str]]:
     name = repo.config["core"].get("remote")
     if not name:
         return None, []
+    _require_reachable(repo)
     stages = sorted(repo.index.stages, key=lambda stage: str(stage.addressing))
     outs = [out for stage in stages for out in stage.outs if out.use_cache and out.hash_info]
     return str(name), [path for out in outs for path in _lacking(repo, out)]
+
+
+def _require_reachable(repo: Repo) -> None:
+    """Raise what the remote's client raises: asked whether an object exists, S3's says no if nobody answers."""
+    remote = repo.cloud.get_remote_odb()
+    try:
+        remote.fs.ls(remote.path, detail=False)
+    except FileNotFoundError:
+        pass  # nothing was sent yet
 
 
 def _lacking(repo: Repo, out: Any) -> Iterator[str]:
@@ -55,6 +65,7 @@ def push(repo: Repo, everything: bool) -> int:
     Raises:
         InputError: some could not be sent.
     """
+    _require_reachable(repo)
     repo.stage_cache.push(None)  # to the default remote
     sent = int(repo.push())
     objects = _recorded(repo) if everything else _metric_files(repo)

@@ -43,8 +43,8 @@ def test_rows_by_hand() -> None:
     assert lines[11] == "Each method is `params.yaml` with"
     assert lines[13:] == [
         "- SeFlow: `train.labels=clusters`, `train.loss=seflow`, `train.model.kind=deflow`",
-        "- DeFlow: `train.labels=truth`, `train.loss=deflow`, `train.model.kind=deflow`, `train.deflow.still=0.1`, "
-        "`train.deflow.slow=0.1`",
+        "- DeFlow: `train.labels=truth`, `train.loss=deflow`, `train.deflow.still=0.1`, `train.deflow.slow=0.1`, "
+        "`train.model.kind=deflow`",
     ]
 
 
