@@ -11,7 +11,7 @@ PLAIN := kernels models stages
 BASE ?= HEAD
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test repro catalog test test-full gpu-check compare gate check share explain lint format deps clean
+.PHONY: help setup setup-test repro catalog test test-full gpu-check compare gate check share explain lint format deps docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -78,6 +78,9 @@ lint: setup-test ## Check style and types
 
 deps: setup-test ## Write the code dependencies of dvc.yaml from the imports
 	python -m tests.pipeline.dependencies
+
+docs: setup-test ## Write docs/parameters.md from the comments of params.yaml
+	python -m tests.docs.parameters
 
 format: setup-test ## Put the code into the project's layout
 	ruff format .
