@@ -6,7 +6,7 @@ A command in a page that neither table names fails the test: put it into RUN if 
 and nothing outside that project changes, else into PARSED.
 """
 
-# Run in the small project, in the order of the pages; a make target by its recipe, without the set-up of .venv.
+# Run in the small project, in the order of the pages; a make target without the set-up of .venv.
 RUN = (
     "make explain",
     "make gate BASE=main",

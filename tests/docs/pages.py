@@ -72,11 +72,11 @@ def commands(page: Path) -> list[Command]:
         for block in blocks(page)
         if not is_listing(block)
         for offset, line in enumerate(block.lines)
-        for command in _commands(f"{page.relative_to(ROOT)}:{block.line + offset}", line)
+        for command in line_commands(f"{page.relative_to(ROOT)}:{block.line + offset}", line)
     ]
 
 
-def _commands(where: str, line: str) -> Iterator[Command]:
+def line_commands(where: str, line: str) -> Iterator[Command]:
     line = re.sub(r"<[^<>]*>", "PLACEHOLDER", line)  # <log>, <root with PandaSet>
     line = re.sub(r"\[options\]", "", line)
     line = re.sub(r"(?<= )\[(--[^\]]*)\]", r"\1", line)  # [--draws A B] may be given, so it must be known

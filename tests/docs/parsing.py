@@ -11,7 +11,6 @@ import runpy
 import sys
 import tomllib
 from collections.abc import Iterator
-from pathlib import Path
 from unittest import mock
 
 from stages.pipeline.code import ROOT
@@ -131,13 +130,3 @@ def _quiet() -> Iterator[io.StringIO]:
     text = io.StringIO()
     with contextlib.redirect_stderr(text), contextlib.redirect_stdout(text), mock.patch.dict(os.environ):
         yield text
-
-
-def recipe(target: str, variables: dict[str, str]) -> list[str]:
-    """Lines of a target of the Makefile as a shell takes them, `$(NAME)` replaced."""
-    text = (Path(ROOT) / "Makefile").read_text()
-    found = re.search(rf"^{re.escape(target)}:.*\n((?:\t.*\n)+)", text, re.MULTILINE)
-    if not found:
-        raise ValueError(f"the Makefile has no target {target}")
-    lines = [line.strip().lstrip("@-") for line in found[1].replace("\\\n", " ").splitlines()]
-    return [re.sub(r"\$\((\w+)\)", lambda name: variables.get(name[1], ""), line).replace("$$", "$") for line in lines]
