@@ -45,4 +45,5 @@ def records(points: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def unrecorded(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The inverse of `records`."""
-    return values.view(values.dtype["x"]).reshape(-1, 3)
+    points: np.ndarray[Any, Any] = values.view(values.dtype["x"]).reshape(-1, 3)
+    return points
