@@ -13,6 +13,8 @@ import tomllib
 from collections.abc import Iterator
 from unittest import mock
 
+import yaml
+
 from stages.pipeline.code import ROOT
 from stages.pipeline.compute import _VARIABLES
 
@@ -82,7 +84,23 @@ def _dvc(arguments: list[str]) -> str | None:
             get_main_parser().parse_args(arguments)
         except (DvcParserError, SystemExit):
             return f"dvc does not take these arguments; see `dvc {arguments[0]} --help`"
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if arguments[0] == "repro" and word != "repro" and word[0] != "-" and word.split("@")[0] not in stages:
+            return f"dvc.yaml has no stage {word}"
+        if word == "-S" and not is_parameter(following.split("=")[0]):
+            return f"params.yaml has no {following.split('=')[0]}"
     return None
+
+
+def is_parameter(name: str) -> bool:
+    """Whether params.yaml has this dotted name, a section or a key."""
+    value = yaml.safe_load((ROOT / "params.yaml").read_text())
+    for key in name.split("."):
+        if not isinstance(value, dict) or key not in value:
+            return False
+        value = value[key]
+    return True
 
 
 def _make(arguments: list[str]) -> str | None:

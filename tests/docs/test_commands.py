@@ -3,6 +3,7 @@
 """Every command in README and docs is run, or checked by the parser of its program."""
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from tests.pipeline.project import Project
 
 COMMANDS = [command for page in PAGES for command in commands(page)]
 SET_UP_DONE = "--assume-old=.venv/.ready"  # the packages are there: the tests run with them
+INLINE = re.compile(r"`((?:python -m|make|dvc|\.venv/bin/pip) [^`]+)`")
 PYTHON = [block for page in PAGES for block in blocks(page) if block.kind == "python"]
 
 
@@ -36,6 +38,19 @@ def test_every_command_is_known_and_parses(page: Path) -> None:
         elif found := fault(command.words):
             wrong.append(f"{command.where}: {command.text!r}: {found}")
         wrong += [f"{command.where}: nothing reads {name}" for name in command.variables if name not in VARIABLES]
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_commands_within_the_text_parse(page: Path) -> None:
+    """`make share URL=…` in a sentence or a table: nobody need list it, but a slip must not stay."""
+    wrong = [
+        f"{command.where}: {command.text!r}: {found}"
+        for number, line in prose(page)
+        for code in INLINE.findall(line)
+        for command in line_commands(f"{page.relative_to(ROOT)}:{number}", code.replace("…", "PLACEHOLDER"))
+        if (found := fault(command.words))
+    ]
     assert not wrong, "\n" + "\n".join(wrong)
 
 
@@ -96,6 +111,8 @@ def test_the_example_of_writing_a_log(tiny_project: Project, tmp_path: Path) -> 
         ("python -m pytest -m goldne tests", "no marker goldne"),
         ("python -m pytest tests/none.py", "there is no tests/none.py"),
         ("dvc exp rnu", "dvc does not take"),
+        ("dvc repro predcit@val", "no stage predcit@val"),
+        ("dvc exp run -S cluster.epslion=1", "no cluster.epslion"),
         ("make rpero", "no target rpero"),
         ("make gate BASSE=main", "reads no BASSE"),
         ("export AV3_ROOT=/data", "nothing reads the variable AV3_ROOT"),
