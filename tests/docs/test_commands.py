@@ -15,7 +15,7 @@ from stages.folder.adapter import Folder
 from stages.frames.ingest import ingest_log
 from stages.pipeline.code import ROOT
 from tests.docs.commands import PARSED, RUN, reason
-from tests.docs.pages import PAGES, Block, Command, blocks, commands, line_commands
+from tests.docs.pages import PAGES, Block, Command, blocks, commands, line_commands, prose
 from tests.docs.parsing import VARIABLES, fault
 from tests.folder.logs import folder_entry, folder_ingest
 from tests.pipeline.project import Project
