@@ -107,7 +107,7 @@ def test_the_example_of_writing_a_log(tiny_project: Project, tmp_path: Path) -> 
     [
         ("python -m stages.gate --bse main", "unrecognized arguments"),
         ("python -m stages.gaet", "there is no module stages.gaet"),
-        ("python -m stages.evaluation.scene", "parses no arguments"),
+        ("python -m stages.simulator.write", "parses no arguments"),
         ("python -m pytest -m goldne tests", "no marker goldne"),
         ("python -m pytest tests/none.py", "there is no tests/none.py"),
         ("dvc exp rnu", "dvc does not take"),
