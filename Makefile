@@ -14,7 +14,7 @@ HEADLINE ?= model\.bucketed\.dynamic\.mean|model\.threeway\.(mean|dynamic_iou)$$
 SECTIONS := data|simulate|catalog|ingest|ground|truth|dynamic|cluster|quality|train|predict|evaluate|submit
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test repro catalog test test-full gpu-check compare experiments recompute gate check share push explain lint format deps clean
+.PHONY: help setup setup-test repro catalog test test-full gpu-check compare experiments recompute gate check share push explain lint format deps clean docs
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,6 +95,9 @@ lint: setup-test ## Check style and types
 
 deps: setup-test ## Write the code dependencies of dvc.yaml from the imports
 	python -m tests.pipeline.dependencies
+
+docs: setup-test ## Write docs/parameters.md from the comments of params.yaml
+	python -m tests.docs.parameters
 
 format: setup-test ## Put the code into the project's layout
 	ruff format .

@@ -10,8 +10,7 @@ from models.data.logfile import log_ids
 from models.errors import InputError
 from stages.evaluation.scene import is_opensceneflow
 from stages.exchange.export import export_split
-from stages.exchange.importing import ImportTask, import_log
-from stages.folder.poses import read_mounts
+from stages.exchange.importing import ImportTask, import_log, mounts_file
 from stages.frames.ingest import IngestParameters
 from stages.pipeline.parameters import read_parameters
 
@@ -45,7 +44,7 @@ def run(given: argparse.Namespace) -> list[Path]:
     scenes = sorted(path for path in given.scenes.glob("*.h5") if is_opensceneflow(path))
     if not scenes:
         raise InputError(f"{given.scenes} has no scenes of OpenSceneFlow (*.h5); name the folder that holds them")
-    mounts = read_mounts(given.mounts.read_bytes(), "of the scenes", given.mounts.name) if given.mounts else None
+    mounts = mounts_file(given.mounts) if given.mounts else None
     gap = read_parameters("ingest", IngestParameters).pair_gap_s
     task = ImportTask(given.split, mounts, given.result, gap)
     return [import_log(scene, given.output, task)["frames"] for scene in scenes]

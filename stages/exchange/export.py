@@ -30,7 +30,7 @@ from stages.exchange.fields import (
     SWEEP_FIELDS,
     records,
 )
-from stages.frames.write import atomic
+from stages.frames.write import atomic, content_digest
 
 Fields = dict[str, NDArray[Any]]
 _OPTIONAL = ("truth", "dynamic", "clusters", "predictions")
@@ -95,7 +95,7 @@ def export_log(parts: LogParts, path: Path, masks: MaskZip | None = None) -> Non
     frames = parts.frames
     scored = set(v1_frames(frames, masks, 0)) if masks else set()
     with atomic(path) as temporary, h5py.File(temporary, "w", libver="v110") as file:
-        file.attrs[ATTRIBUTE] = json.dumps(_attributes(parts), sort_keys=True)
+        file.attrs[ATTRIBUTE] = json.dumps(_made(parts), sort_keys=True)
         for lidar, mount in frames.ego_SE3_lidar.items():
             file.attrs[f"ego_SE3_{lidar}"] = mount
         for t, stamp in enumerate(frames.timestamp_ns.tolist()):
@@ -109,10 +109,13 @@ def export_log(parts: LogParts, path: Path, masks: MaskZip | None = None) -> Non
                 group.create_dataset(name, data=np.ascontiguousarray(values), track_times=False)
 
 
-def _attributes(parts: LogParts) -> dict[str, dict[str, Any]]:
-    """What made each of our files, less what ties them to each other."""
+def _made(parts: LogParts) -> dict[str, dict[str, Any]]:
+    """Of each of our files what made it and the digest of its columns: on import it holds for those columns alone."""
     return {
-        kind: {name: value for name, value in file.attributes.items() if name not in ("schema", "frames_digest")}
+        kind: {
+            "attributes": {k: v for k, v in file.attributes.items() if k not in ("schema", "frames_digest")},
+            "digest": content_digest(file.columns),
+        }
         for kind, file in parts.labels.items()
     }
 

@@ -32,7 +32,7 @@ NOT_WRITTEN = ("cluster", "nnd")
 EGO_XYZ = "ego_xyz"  # records x, y, z in the ego frame, in the stored type
 OWN_COLUMNS: dict[str, type[np.generic]] = {"intensity": np.uint8, "laser_number": np.uint8, "offset_ns": np.int32}
 OWN_GROUND = ("ground_v1", "ground_v2")
-ATTRIBUTE = "sceneflow"  # of the file: JSON of the attributes of each of our files; its presence marks our scenes
+ATTRIBUTE = "sceneflow"  # of the file: JSON of what made each of our files
 POSE_ATTRIBUTE, PAIR_ATTRIBUTE = "city_SE3_ego", "pair_next"  # of a sweep
 LOWER_LASER = 32  # from this laser number on points are of the lower lidar
 
@@ -45,4 +45,5 @@ def records(points: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 def unrecorded(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """The inverse of `records`."""
-    return values.view(values.dtype["x"]).reshape(-1, 3)
+    points: np.ndarray[Any, Any] = values.view(values.dtype["x"]).reshape(-1, 3)
+    return points

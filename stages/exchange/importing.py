@@ -25,6 +25,7 @@ from stages.exchange.fields import (
     POSE_ATTRIBUTE,
     unrecorded,
 )
+from stages.folder.poses import read_mounts
 from stages.frames.ingest import pair_next
 from stages.frames.write import content_digest, write_columns
 from stages.sources.adapter import LIDARS
@@ -73,13 +74,25 @@ def import_log(path: Path, output: Path, task: ImportTask) -> dict[str, Path]:
     written = {"frames": folder["frames"]}
     for kind, columns in labels.items():
         if columns is not None:
-            attributes = {**_FOREIGN.get(kind, {}), **made.get(kind, {}), "log_id": path.stem, "frames_digest": digest}
+            attributes = {**_made(kind, columns, made), "log_id": path.stem, "frames_digest": digest}
             write_columns(folder[kind], f"{kind}/1", columns, attributes)
             written[kind] = folder[kind]
     return written
 
 
-_FOREIGN = {"truth": {"recipe": "opensceneflow"}, "ground": {"rule": "ground_mask of OpenSceneFlow"}}
+def _made(kind: str, columns: Columns, made: Mapping[str, Any]) -> dict[str, Any]:
+    """What made a label: ours where its columns are those that were exported, else that another program wrote them."""
+    ours = made.get(kind, {})
+    if ours.get("digest") == content_digest(columns):
+        return dict(ours["attributes"])
+    return {"recipe": "opensceneflow"} if kind == "truth" else {"rule": "opensceneflow"} if kind == "ground" else {}
+
+
+def mounts_file(path: Path) -> Mounts:
+    """Mounts from a file as plain log folders have it; InputError if it is absent or holds none."""
+    if not path.is_file():
+        raise InputError(f"there is no {path}; give the file with the matrix of up_lidar, see docs/your-data.md")
+    return read_mounts(path.read_bytes(), "of the scenes", path.name)
 
 
 def _mounts(scene: Scene, task: ImportTask) -> Mounts:

@@ -5,6 +5,7 @@
 import io
 import json
 from decimal import Decimal, InvalidOperation
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,7 +76,7 @@ def read_mounts(content: bytes, log_id: str, name: str) -> dict[str, NDArray[np.
     return {lidar: mounts.get(lidar, mounts["up_lidar"]) for lidar in LIDARS}
 
 
-def _load(content: bytes, log_id: str, name: str) -> NDArray[np.generic]:
+def _load(content: bytes, log_id: str, name: str) -> NDArray[Any]:
     try:
         array = np.load(io.BytesIO(content), allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:

@@ -3,6 +3,7 @@
 """One sweep of a plain log folder: an array of points."""
 
 import io
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,7 +34,7 @@ def read_sweep(content: bytes, log_id: str, name: str) -> Sweep:
     return Sweep(xyz=stored, **columns)
 
 
-def _array(content: bytes, log_id: str, name: str) -> NDArray[np.generic]:
+def _array(content: bytes, log_id: str, name: str) -> NDArray[Any]:
     if name.endswith(".bin"):
         if len(content) % (4 * _KITTI_COLUMNS):
             raise InputError(
@@ -50,9 +51,7 @@ def _array(content: bytes, log_id: str, name: str) -> NDArray[np.generic]:
     return array
 
 
-def _columns(
-    array: NDArray[np.generic], log_id: str, name: str
-) -> tuple[NDArray[np.floating], dict[str, NDArray[np.generic]]]:
+def _columns(array: NDArray[Any], log_id: str, name: str) -> tuple[NDArray[np.floating], dict[str, NDArray[Any]]]:
     """Coordinates (N, 3) and what else there is by name."""
     fields = array.dtype.names
     if fields and array.ndim == 1 and {"x", "y", "z"} <= set(fields):
@@ -68,8 +67,8 @@ def _columns(
 
 
 def _integers(
-    values: NDArray[np.generic] | None, count: int, kind: type[np.integer], log_id: str, name: str, key: str
-) -> NDArray[np.integer]:
+    values: NDArray[Any] | None, count: int, kind: type[np.integer], log_id: str, name: str, key: str
+) -> NDArray[Any]:
     """A column rounded to its stored type, zeros where there is none; InputError if it does not fit."""
     if values is None:
         return np.zeros(count, dtype=kind)

@@ -100,6 +100,8 @@ def _write_frames(path: Path, adapter: Adapter, log: LogFiles, gap_s: tuple[floa
     poses = require_transforms(adapter.poses(log), len(timestamps), log.log_id, "poses", _REMEDY)
     mounts = adapter.mounts(log)
     _require(set(mounts) == set(LIDARS), log, f"has mounts of {sorted(mounts)}, wanted {' and '.join(LIDARS)}")
+    for lidar in LIDARS:
+        require_transforms(mounts[lidar][None], 1, log.log_id, f"mount of {lidar}", _REMEDY)
     sweeps = [_finite_sweep(adapter, log, index) for index in range(len(timestamps))]
     columns: dict[str, NDArray[Any]] = {
         **_per_point(sweeps),

@@ -41,12 +41,13 @@ def require_transforms(
         raise InputError(f"log {log_id}: {name} has {len(transforms)} poses for {count} sweeps; {remedy}")
     full = np.tile(np.eye(4), (count, 1, 1))
     full[:, : transforms.shape[1]] = transforms
-    _require_rows(np.isfinite(full).all(axis=(1, 2)), "holds NaN or infinity", log_id, name, remedy)
+    _require_rows(np.asarray(np.isfinite(full).all(axis=(1, 2))), "holds NaN or infinity", log_id, name, remedy)
     R = full[:, :3, :3]
-    right = np.linalg.det(R) > 0
+    right = np.asarray(np.linalg.det(R) > 0)
     _require_rows(right, "is left-handed (its determinant is negative: an axis is mirrored)", log_id, name, remedy)
     turned = np.abs(R @ np.swapaxes(R, 1, 2) - np.eye(3)).max(axis=(1, 2)) <= _TOLERANCE
-    _require_rows(turned & (full[:, 3] == [0, 0, 0, 1]).all(axis=1), "is no rigid transform", log_id, name, remedy)
+    homogeneous = (full[:, 3] == [0, 0, 0, 1]).all(axis=1)
+    _require_rows(np.asarray(turned & homogeneous), "is no rigid transform", log_id, name, remedy)
     return full
 
 

@@ -226,6 +226,9 @@ def test_what_was_changed_after_the_export_counts(data: Path, tmp_path: Path) ->
     found = LogColumns.open(written["predictions"], "predictions/1").column("residual")[ours.span(0)]
     own = LogColumns.open(data / f"predictions/{SPLIT}/{LOG}.h5", "predictions/1").column("residual")[ours.span(0)]
     np.testing.assert_allclose(found, own + 1, atol=1e-6)
+    assert (
+        "weights_digest" not in LogColumns.open(written["predictions"], "predictions/1").attributes
+    )  # not of our weights
 
 
 def test_our_evaluation_reads_the_scenes(data: Path, tmp_path: Path) -> None:
@@ -249,6 +252,7 @@ def test_the_command_both_ways(data: Path, tmp_path: Path) -> None:
     osf, back = str(tmp_path / "osf"), str(tmp_path / "back")
     assert run("export", "--data", str(data), "--output", osf).stdout == f"{osf}/{LOG}.h5\n"
     assert run("import", osf, "--output", back).stdout == f"{back}/frames/{SPLIT}/{LOG}.h5\n"
+    assert "there is no nowhere.json" in run("import", osf, "--output", back, "--mounts", "nowhere.json").stderr
     refused = run("import", str(data), "--output", back)
     assert refused.returncode == 1 and "has no scenes of OpenSceneFlow" in refused.stderr
     assert refused.stderr.count("\n") == 1

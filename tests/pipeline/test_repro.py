@@ -23,13 +23,9 @@ AFTER_CLUSTERS = {"quality", "train", "predict@val", "predict@test", "evaluate",
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def project(tiny_project: Project) -> Project:
     """A project whose pipeline has run once and whose results are committed."""
-    project = make_project(tmp_path_factory.mktemp("project"), SMALL)
-    project.repro()
-    project.run("git", "add", "--all")
-    project.run("git", "commit", "--quiet", "--message", "results")
-    return project
+    return tiny_project
 
 
 def test_one_command_leads_to_metrics(project: Project) -> None:
