@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 from models.errors import InputError
-from stages.tracking.chain import chain, read_lock
+from stages.tracking.chain import LOCK, chain, parse_lock, read_lock
+from stages.tracking.changes import changes
 from stages.tracking.explanation import explanation
 
 
@@ -35,12 +36,44 @@ def _commit(file: Path) -> str | None:
     return found.stdout.strip() or None if clean.returncode == 0 else None
 
 
+def explain_changes(file: Path, revision: str) -> str:
+    """Why the lock differs from that of a revision; empty where it does not, or the revision has none."""
+    committed = _show(revision, LOCK)
+    if committed is None:
+        return ""
+    before, after = parse_lock(committed, f"{revision}:{LOCK}"), read_lock()
+    devices = [_device(_show(revision, file)), _device(file.read_text() if file.exists() else None)]
+    known = (devices[0], devices[1]) if devices[0] and devices[1] else None
+    lines = changes(before, after, known)
+    return f"{LOCK} differs from {revision}:\n" + "".join(f"- {line}\n" for line in lines) if lines else ""
+
+
+def _show(revision: str, file: Path) -> str | None:
+    """A file's text at a revision, None where there is none."""
+    command = ["git", "show", f"{revision}:./{file}"]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    return found.stdout if found.returncode == 0 else None
+
+
+def _device(metrics: str | None) -> str:
+    """Kind of device that a metric file's model was trained on, empty where it does not say."""
+    try:
+        trained = str(json.loads(metrics or "{}")["provenance"]["trained_on"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return trained.partition(", ")[2]
+
+
 def main() -> int:
     """Print the explanation of the file named on the command line."""
     parser = argparse.ArgumentParser(prog="python -m stages.explain", description=__doc__)
     parser.add_argument("file", type=Path, nargs="?", default=Path("metrics/val.json"))
+    parser.add_argument("--changes", action="store_true", help="say instead why dvc.lock differs from a revision")
+    parser.add_argument("--base", default="HEAD", help="that revision (default: %(default)s)")
+    arguments = parser.parse_args()
     try:
-        sys.stdout.write(explain(parser.parse_args().file))
+        changed = arguments.changes
+        sys.stdout.write(explain_changes(arguments.file, arguments.base) if changed else explain(arguments.file))
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

@@ -39,12 +39,17 @@ class Link:
 def read_lock(path: Path = LOCK) -> dict[str, Link]:
     """Every stage of a lock file by name; InputError if there is none or it is damaged."""
     try:
-        content = yaml.safe_load(path.read_text())
-        return {name: _link(name, entry) for name, entry in content["stages"].items()}
+        return parse_lock(path.read_text(), str(path))
     except FileNotFoundError:
         raise InputError(f"{path} does not exist; run `dvc repro`, which writes it") from None
+
+
+def parse_lock(text: str, name: str = str(LOCK)) -> dict[str, Link]:
+    """Every stage of a lock file's text by name; InputError if it is damaged."""
+    try:
+        return {stage: _link(stage, entry) for stage, entry in yaml.safe_load(text)["stages"].items()}
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is damaged ({error!r}); restore it with `git checkout {path}`") from error
+        raise InputError(f"{name} is damaged ({error!r}); restore it with `git checkout {name}`") from error
 
 
 def _link(name: str, entry: Mapping[str, Any]) -> Link:

@@ -25,7 +25,6 @@ from typing import Any
 import psutil
 import yaml
 
-from stages.pipeline.code import ROOT
 from tests.pipeline.project import SMALL, make_project
 
 TINY = {
@@ -113,7 +112,7 @@ class Range:
     def strike(self, kill: Kill) -> dict[str, Any]:
         """Forget, run, kill, run again; what came of it."""
         self.forget(kill.forgotten)
-        after = kill.moment * (1.5 + self.pace * len(kill.forgotten))
+        after = kill.moment * (1.2 + 0.8 * self.pace * len(kill.forgotten))
         hit, text = self._killed_run(kill, after)
         begin = time.monotonic()
         again = self.project.repro(TARGET, check=False)
@@ -208,9 +207,8 @@ def _name(process: psutil.Process) -> str:
     """The stage that was at work, or DVC itself between two."""
     try:
         family = [process, *process.parents(), *process.children(recursive=True)]
-        commands = [part.removeprefix("stages.") for member in family for part in member.cmdline()]
-        modules = {path.stem for path in (ROOT / "stages").glob("*.py")}
-        return next((part for part in commands if part in modules), "dvc")
+        parts = [part for member in family for part in member.cmdline()]
+        return next((part.removeprefix("stages.") for part in parts if part.startswith("stages.")), "dvc")
     except psutil.NoSuchProcess:
         return "dvc"
 
