@@ -20,7 +20,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import psutil
 import yaml
@@ -112,7 +112,7 @@ class Range:
     def strike(self, kill: Kill) -> dict[str, Any]:
         """Forget, run, kill, run again; what came of it."""
         self.forget(kill.forgotten)
-        after = kill.moment * (1.2 + 0.8 * self.pace * len(kill.forgotten))
+        after = kill.moment * (1.2 + 0.7 * self.pace * len(kill.forgotten))
         hit, text = self._killed_run(kill, after)
         begin = time.monotonic()
         again = self.project.repro(TARGET, check=False)
@@ -131,14 +131,7 @@ class Range:
     def _killed_run(self, kill: Kill, after: float) -> tuple[str, str]:
         """Run and send the signal; what it hit, empty where the run ended before, and what the run said."""
         with tempfile.TemporaryFile("w+") as output:
-            process = subprocess.Popen(
-                ["dvc", "repro", TARGET],
-                cwd=self.project.folder,
-                env=self.project.environment,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
+            process = self._start(output)
             time.sleep(after)
             hit = _signal(process, kill)
             try:
@@ -148,6 +141,21 @@ class Range:
                 _end(process.pid)
             output.seek(0)
             return hit, output.read()
+
+    def _start(self, output: IO[str]) -> "subprocess.Popen[bytes]":
+        # A shell that starts this in the background lets its children ignore Ctrl-C; a user's shell does not.
+        ignored = signal.signal(signal.SIGINT, signal.SIG_DFL)
+        try:
+            return subprocess.Popen(
+                ["dvc", "repro", TARGET],
+                cwd=self.project.folder,
+                env=self.project.environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        finally:
+            signal.signal(signal.SIGINT, ignored)
 
     def _outcome(self, returncode: int, text: str) -> str:
         if returncode:
