@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import psutil
 import yaml
@@ -116,46 +117,60 @@ class Range:
         hit, text = self._killed_run(kill, after)
         begin = time.monotonic()
         again = self.project.repro(TARGET, check=False)
+        remedy = self._remedy() if again.returncode else ""
+        if remedy:
+            self.project.run(*remedy.split())
+            again = self.project.repro(TARGET, check=False)
         if again.ran:
             self.pace = 0.8 * self.pace + 0.2 * (time.monotonic() - begin - 1.5) / len(again.ran)
+        outcome = self._outcome(again.returncode, again.text)
+        if remedy and outcome == "right":
+            outcome = f"remedied: {remedy}"
         return {
             **asdict(kill),
             "after_s": round(after, 2),
             "hit": hit,
-            "outcome": self._outcome(again.returncode, again.text) if hit else "no kill: the run had ended",
+            "outcome": outcome if hit else "no kill: the run had ended",
             "ran_again": sorted(again.ran),
             "noise": [word for word in NOISE if word in text],
             **({"text": again.text[-2000:]} if again.returncode else {}),
         }
 
-    def _killed_run(self, kill: Kill, after: float) -> tuple[str, str]:
-        """Run and send the signal; what it hit, empty where the run ended before, and what the run said."""
-        with tempfile.TemporaryFile("w+") as output:
-            process = self._start(output)
-            time.sleep(after)
-            hit = _signal(process, kill)
-            try:
-                process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                hit = f"{hit}, and it hung"
-                _end(process.pid)
-            output.seek(0)
-            return hit, output.read()
+    def _remedy(self) -> str:
+        """The command that `make repro` names after a failure: a lock file that DVC was writing when it was killed."""
+        said = self.project.run("python", "-m", "stages.check", "--obstacles", check=False).stdout
+        found = re.search(r"`((?:rm|git checkout) [^`]+)`", said)
+        return found[1] if found else ""
 
-    def _start(self, output: IO[str]) -> "subprocess.Popen[bytes]":
+    def start(self, output: Path) -> "subprocess.Popen[bytes]":
+        """`dvc repro` in the background, in a session of its own; what it says goes into a file."""
         # A shell that starts this in the background lets its children ignore Ctrl-C; a user's shell does not.
         ignored = signal.signal(signal.SIGINT, signal.SIG_DFL)
         try:
-            return subprocess.Popen(
-                ["dvc", "repro", TARGET],
-                cwd=self.project.folder,
-                env=self.project.environment,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
+            with output.open("w") as file:
+                return subprocess.Popen(
+                    ["dvc", "repro", TARGET],
+                    cwd=self.project.folder,
+                    env=self.project.environment,
+                    stdout=file,
+                    stderr=file,
+                    start_new_session=True,
+                )
         finally:
             signal.signal(signal.SIGINT, ignored)
+
+    def _killed_run(self, kill: Kill, after: float) -> tuple[str, str]:
+        """Run and send the signal; what it hit, empty where the run ended before, and what the run said."""
+        output = self.project.folder.with_suffix(".output")
+        process = self.start(output)
+        time.sleep(after)
+        hit = _signal(process, kill)
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            hit = f"{hit}, and it hung"
+            _end(process.pid)
+        return hit, output.read_text()
 
     def _outcome(self, returncode: int, text: str) -> str:
         if returncode:
