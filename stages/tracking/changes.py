@@ -29,8 +29,11 @@ def changes(before: Mapping[str, Link], after: Mapping[str, Link], devices: tupl
 
 def _of(old: Link, new: Link, devices: tuple[str, str] | None) -> Iterator[str]:
     own = False  # whether it has a reason of its own
-    parameters = [dict(flat(link.parameters)) for link in (old, new)]
-    for kind, was, now in (("code", old.code, new.code), ("parameter", *parameters)):
+    inputs: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {
+        "code": (old.code, new.code),
+        "parameter": (dict(flat(old.parameters)), dict(flat(new.parameters))),
+    }
+    for kind, (was, now) in inputs.items():
         names = sorted(key for key in {*was, *now} if was.get(key) != now.get(key))
         if names:
             own = True
