@@ -21,9 +21,8 @@ def changes(before: Mapping[str, Link], after: Mapping[str, Link], devices: tupl
     """
     lines = [f"{name}: gone" for name in sorted(set(before) - set(after))]
     for name, link in sorted(after.items()):
-        lines += (
-            [f"{name} is new"] if name not in before else [f"{name}: {t}" for t in _of(before[name], link, devices)]
-        )
+        reasons = _of(before[name], link, devices) if name in before else ["new"]
+        lines += [f"{name}: {reason}" for reason in reasons]
     return lines
 
 
