@@ -14,7 +14,7 @@ HEADLINE ?= model\.bucketed\.dynamic\.mean|model\.threeway\.(mean|dynamic_iou)$$
 SECTIONS := data|simulate|catalog|ingest|ground|truth|dynamic|cluster|quality|train|predict|evaluate|submit
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test repro catalog test test-full gpu-check compare experiments recompute gate check share push explain lint format deps clean docs
+.PHONY: help setup setup-test repro catalog test test-full gpu-check compare experiments recompute gate check share push explain lint format deps clean docs verify faults
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,8 +37,9 @@ $(VENV)/.ready-test: $(VENV)/.ready
 	touch $@
 
 repro: setup ## Run the whole pipeline: raw logs to metrics/val.json
-	dvc repro
+	dvc repro || { python -m stages.check --obstacles; exit 1; }
 	@python -m stages.evaluation.show
+	@python -m stages.explain --changes
 
 catalog: setup ## List the raw logs anew: the way to say that real logs were added or removed
 	dvc repro simulate
@@ -75,6 +76,12 @@ gate: setup ## Compare the metric files with those of revision BASE (HEAD); fail
 
 check: setup ## Check without data that dvc.lock agrees with code and parameters, and what the remote holds
 	@python -m stages.check
+
+verify: setup ## Read every artifact in the cache; what is damaged is removed, and `make repro` makes it again
+	@python -m stages.verify
+
+faults: setup-test ## Kill the pipeline at random 200 times, resumable; results in metrics/benchmarks/kills.jsonl
+	python -m tests.faults.kills --kills 200 --results metrics/benchmarks/kills.jsonl
 
 share: setup ## Share artifacts with a team: `make share URL=/mnt/store`, s3://… or ssh://…; commit .dvc/config afterwards
 	@test -n "$(URL)" || { echo "error: say where, as in make share URL=/mnt/team/sceneflow"; exit 1; }

@@ -7,19 +7,25 @@ Exit codes: 0 all agree; 1 something differs or is missing from the remote; 2 it
 
 import argparse
 import sys
+from pathlib import Path
 
 from models.errors import InputError
 from stages.tracking.agreement import disagreements
+from stages.tracking.obstacles import obstacles
 from stages.tracking.remote import not_in_remote, remote_errors
 
 
 def main() -> int:
     """Print what differs; the exit code is the verdict."""
-    argparse.ArgumentParser(
+    parser = argparse.ArgumentParser(
         prog="python -m stages.check", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    ).parse_args()
+    )
+    parser.add_argument("--obstacles", action="store_true", help="say only what keeps DVC from working, if anything")
+    only_obstacles = parser.parse_args().obstacles
     try:
-        return _check()
+        found = obstacles(Path())
+        sys.stderr.write("".join(f"error: {text}\n" for text in found))
+        return 2 if found else 0 if only_obstacles else _check()
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

@@ -52,11 +52,14 @@ def end_with_parent(parent: int) -> None:
 def end_with_dvc() -> None:
     """Let this stage end with the DVC that runs it, also where a shell stands between the two.
 
-    Some shells replace themselves by a lone command, and some, `sh` of Debian among them, wait for it.
+    Some shells replace themselves by a lone command, and some, `sh` of Debian among them, wait for it. A step of Slurm
+    (`srun` in the stage's command) is left to Slurm, which starts it from a thread that does not stay.
     """
     parent = os.getppid()
-    end_with_parent(parent)
     name, grandparent = _name_and_parent(parent)
+    if name.startswith("slurm"):
+        return
+    end_with_parent(parent)
     if name in _SHELLS:
         threading.Thread(target=_die_with, args=(grandparent, parent), daemon=True).start()
 

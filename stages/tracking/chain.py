@@ -36,12 +36,20 @@ class Link:
     outputs: Mapping[str, str]
 
 
-def parse_lock(text: str) -> dict[str, Link]:
-    """Every stage of a lock file by name; InputError if it is damaged."""
+def read_lock(path: Path = LOCK) -> dict[str, Link]:
+    """Every stage of a lock file by name; InputError if there is none or it is damaged."""
     try:
-        return {name: _link(name, entry) for name, entry in yaml.safe_load(text)["stages"].items()}
+        return parse_lock(path.read_text(), str(path))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist; run `dvc repro`, which writes it") from None
+
+
+def parse_lock(text: str, name: str = str(LOCK)) -> dict[str, Link]:
+    """Every stage of a lock file's text by name; InputError if it is damaged."""
+    try:
+        return {stage: _link(stage, entry) for stage, entry in yaml.safe_load(text)["stages"].items()}
     except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{LOCK} is damaged ({error!r}); restore it with `git checkout {LOCK}`") from error
+        raise InputError(f"{name} is damaged ({error!r}); restore it with `git checkout {LOCK}`") from error
 
 
 def _link(name: str, entry: Mapping[str, Any]) -> Link:

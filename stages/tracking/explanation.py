@@ -60,13 +60,14 @@ def _stage(link: Link) -> Iterator[str]:
         yield f"  writes {path}  {digest[:_SHORT]}"
     together = hashlib.sha256(json.dumps(sorted(link.code.items())).encode()).hexdigest()
     yield f"  code   {len(link.code)} files  {together[:_SHORT]}"
-    yield from (f"  with   {name}: {value}" for name, value in _flat(link.parameters))
+    yield from (f"  with   {name}: {value}" for name, value in flat(link.parameters))
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Leaves of nested mappings by their dotted names."""
     for name, value in values.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
+            yield from flat(value, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
 

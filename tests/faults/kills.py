@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -25,7 +26,6 @@ from typing import Any
 import psutil
 import yaml
 
-from stages.pipeline.code import ROOT
 from tests.pipeline.project import SMALL, make_project
 
 TINY = {
@@ -113,42 +113,64 @@ class Range:
     def strike(self, kill: Kill) -> dict[str, Any]:
         """Forget, run, kill, run again; what came of it."""
         self.forget(kill.forgotten)
-        after = kill.moment * (1.5 + self.pace * len(kill.forgotten))
+        after = kill.moment * (1.2 + 0.7 * self.pace * len(kill.forgotten))
         hit, text = self._killed_run(kill, after)
         begin = time.monotonic()
         again = self.project.repro(TARGET, check=False)
+        remedy = self._remedy() if again.returncode else ""
+        if remedy:
+            self.project.run(*remedy.split())
+            again = self.project.repro(TARGET, check=False)
         if again.ran:
             self.pace = 0.8 * self.pace + 0.2 * (time.monotonic() - begin - 1.5) / len(again.ran)
+        outcome = self._outcome(again.returncode, again.text)
+        if remedy and outcome == "right":
+            outcome = f"remedied: {remedy}"
         return {
             **asdict(kill),
             "after_s": round(after, 2),
             "hit": hit,
-            "outcome": self._outcome(again.returncode, again.text) if hit else "no kill: the run had ended",
+            "outcome": outcome if hit else "no kill: the run had ended",
             "ran_again": sorted(again.ran),
             "noise": [word for word in NOISE if word in text],
             **({"text": again.text[-2000:]} if again.returncode else {}),
         }
 
+    def _remedy(self) -> str:
+        """The command that `make repro` names after a failure: a lock file that DVC was writing when it was killed."""
+        said = self.project.run("python", "-m", "stages.check", "--obstacles", check=False).stdout
+        found = re.search(r"`((?:rm|git checkout) [^`]+)`", said)
+        return found[1] if found else ""
+
+    def start(self, output: Path) -> "subprocess.Popen[bytes]":
+        """`dvc repro` in the background, in a session of its own; what it says goes into a file."""
+        # A shell that starts this in the background lets its children ignore Ctrl-C; a user's shell does not.
+        ignored = signal.signal(signal.SIGINT, signal.SIG_DFL)
+        try:
+            with output.open("w") as file:
+                return subprocess.Popen(
+                    ["dvc", "repro", TARGET],
+                    cwd=self.project.folder,
+                    env=self.project.environment,
+                    stdout=file,
+                    stderr=file,
+                    start_new_session=True,
+                )
+        finally:
+            signal.signal(signal.SIGINT, ignored)
+
     def _killed_run(self, kill: Kill, after: float) -> tuple[str, str]:
         """Run and send the signal; what it hit, empty where the run ended before, and what the run said."""
-        with tempfile.TemporaryFile("w+") as output:
-            process = subprocess.Popen(
-                ["dvc", "repro", TARGET],
-                cwd=self.project.folder,
-                env=self.project.environment,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
-            time.sleep(after)
-            hit = _signal(process, kill)
-            try:
-                process.wait(PATIENCE)
-            except subprocess.TimeoutExpired:
-                hit = f"{hit}, and it hung"
-                _end(process.pid)
-            output.seek(0)
-            return hit, output.read()
+        output = self.project.folder.with_suffix(".output")
+        process = self.start(output)
+        time.sleep(after)
+        hit = _signal(process, kill)
+        try:
+            process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            hit = f"{hit}, and it hung"
+            _end(process.pid)
+        return hit, output.read_text()
 
     def _outcome(self, returncode: int, text: str) -> str:
         if returncode:
@@ -208,9 +230,8 @@ def _name(process: psutil.Process) -> str:
     """The stage that was at work, or DVC itself between two."""
     try:
         family = [process, *process.parents(), *process.children(recursive=True)]
-        commands = [part.removeprefix("stages.") for member in family for part in member.cmdline()]
-        modules = {path.stem for path in (ROOT / "stages").glob("*.py")}
-        return next((part for part in commands if part in modules), "dvc")
+        parts = [part for member in family for part in member.cmdline()]
+        return next((part.removeprefix("stages.") for part in parts if part.startswith("stages.")), "dvc")
     except psutil.NoSuchProcess:
         return "dvc"
 

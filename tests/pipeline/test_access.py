@@ -2,6 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each stage reads what dvc.yaml declares and nothing else, and writes its outputs, watched from outside."""
 
+import sys
+import sysconfig
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +13,8 @@ import pytest
 from tests.faults.kills import TINY
 from tests.pipeline.access import Access, Watch, has_strace, keeps_access_times, watch_access_times, watch_calls
 from tests.pipeline.project import Project, make_project
+
+PACKAGES = str(Path(sysconfig.get_paths()["purelib"]).resolve())
 
 # Undeclared by design, each with its reason.
 FREE = {
@@ -24,6 +29,9 @@ FREE = {
     ".dvc/": "the same",
     ".dvcignore": "the same",
 }
+# Outside the project, where strace sees it: the machine, Python and its packages.
+SYSTEM = ("/usr/", "/lib", "/etc/", "/proc/", "/sys/", "/dev/", "/var/lib/", sys.prefix, sys.base_prefix, PACKAGES)
+SCRATCH = ("/dev/", "/proc/", tempfile.gettempdir() + "/pymp-")  # semaphores, nowhere, folders of multiprocessing
 RAW = "data/raw/"  # ingest may read raw logs: the catalog, which it declares, holds their digests
 
 
@@ -63,6 +71,13 @@ def declared_stages(folder: Path) -> list[Declared]:
 
 def below(name: str, places: set[str]) -> bool:
     return any(name == place or name.startswith(f"{place}/") for place in places)
+
+
+def outside(stage: Declared, access: Access) -> list[str]:
+    """What a stage read or opened for writing beyond the project, the machine's own files left out."""
+    reads = [name for name in access.read if name.startswith("/") and not name.startswith(tuple(SYSTEM))]
+    writes = [name for name in access.opened_to_write if name.startswith("/") and not name.startswith(tuple(SCRATCH))]
+    return [f"{stage.name} reads {n}" for n in sorted(reads)] + [f"{stage.name} writes {n}" for n in sorted(writes)]
 
 
 def is_empty(path: Path) -> bool:
@@ -111,12 +126,10 @@ def watched(watch: Watch, tmp_path_factory: pytest.TempPathFactory) -> tuple[Pro
     """A project, its stages, and what they did beyond their declaration: each ran once, without DVC, in order."""
     project = make_project(tmp_path_factory.mktemp("watched"), {**TINY, "simulate.test.logs": 1})
     stages = declared_stages(project.folder)
-    faults, outside = [], set()
+    faults = []
     for stage in stages:
         access = watch(project, stage.command)
-        faults += undeclared(stage, access, project.folder)
-        outside |= {name for name in access.read | access.opened_to_write if name.startswith("/")}
-    (project.folder.parent / "outside.txt").write_text("\n".join(sorted(outside)))
+        faults += undeclared(stage, access, project.folder) + outside(stage, access)
     return project, {stage.name: stage for stage in stages}, faults
 
 

@@ -204,6 +204,7 @@ def test_no_map_and_no_boxes_pass_through(tmp_path: Path) -> None:
     [
         (lambda log: write_feather(log / SWEEP, sweep_table(seed=9)), f"{SWEEP} changed since"),
         (lambda log: (log / SWEEP).unlink(), f"{SWEEP} is gone since"),
+        (lambda log: shutil.rmtree(log), "is in the catalog but not at"),
         (lambda log: write_feather(log / f"sensors/lidar/{TIMES[0] + 5}.feather", sweep_table()), "is new since"),
     ],
 )

@@ -1,0 +1,85 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""Killed at any moment, the next `dvc repro` ends as if nothing had happened; `make faults` has two hundred kills."""
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from stages.pipeline.alone import alone
+from tests.faults.kills import TARGET, Kill, Range, draw
+
+RUNS = [("dvc", "SIGKILL"), ("stage", "SIGTERM"), ("worker", "SIGKILL"), ("all", "SIGINT")]
+
+
+@pytest.mark.parametrize(("level", "sent"), RUNS)
+def test_a_kill_at_a_random_moment(level: str, sent: str, field: Range) -> None:
+    rng = random.Random(f"{level} {sent}")
+    first = rng.randrange(len(field.stages) - 1)
+    forgotten = tuple(field.stages[first : first + 2])
+    result = field.strike(Kill(0, forgotten, level, sent, rng.uniform(0.1, 0.4)))
+    assert result["outcome"].startswith(("right", "remedied")), result
+    assert not {"Segmentation fault", "leaked", "exited with -11"} & set(result["noise"])
+
+
+def test_the_sequence_of_kills_is_a_matter_of_the_seed() -> None:
+    stages = ["a", "b", "c"]
+    assert [draw(8, number, stages) for number in range(50)] == [draw(8, number, stages) for number in range(50)]
+    kills = [draw(8, number, stages) for number in range(200)]
+    assert {(kill.level, kill.signal) for kill in kills} == {
+        (level, sent) for level in ("dvc", "stage", "worker", "all") for sent in ("SIGKILL", "SIGTERM", "SIGINT")
+    }
+
+
+def test_training_that_was_killed_goes_on_and_never_from_other_parameters(field: Range, tmp_path: Path) -> None:
+    """Killed with -9 after an epoch; another learning rate trains from the start; the first one goes on, to the bit."""
+    project = field.project
+    field.forget(["train"])
+    run = field.start(tmp_path / "output")
+    checkpoints = project.folder / ".scratch/train"
+    while not list(checkpoints.glob("*.checkpoint/last.ckpt")):
+        assert run.poll() is None, "ended before its first checkpoint"
+        time.sleep(0.002)
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    kept = next(checkpoints.glob("*.checkpoint/last.ckpt"))
+    before = kept.read_bytes()
+    project.set({"train.learning_rate": 0.01})
+    project.repro("train")
+    other = (project.folder / "data/weights/flow.safetensors").read_bytes()
+    project.run("python", "-m", "stages.train", SCENEFLOW_STORE=str(tmp_path / "empty"))
+    assert (project.folder / "data/weights/flow.safetensors").read_bytes() == other
+    assert kept.read_bytes() == before
+    project.run("git", "checkout", "--quiet", "params.yaml")
+    resumed = project.repro(TARGET)
+    assert "train" in resumed.ran
+    assert "train:   0%" not in resumed.text
+    assert not kept.exists()
+    assert project.digests() == field.digests
+
+
+def test_a_stage_waits_for_another_run_of_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The other one is told of; one of another split, or in another folder, is not waited for."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SCENEFLOW_STORE", str(tmp_path / "store"))
+    pid = os.fork()
+    if pid == 0:
+        with alone("ground", "val"):
+            (tmp_path / "inside").touch()
+            time.sleep(1.0)
+            (tmp_path / "done").touch()
+        os._exit(0)
+    while not (tmp_path / "inside").exists():
+        time.sleep(0.01)
+    with alone("ground", "train"):
+        assert not (tmp_path / "done").exists()
+    with alone("ground", "val"):
+        assert (tmp_path / "done").exists()
+    os.waitpid(pid, 0)
+    assert "another run of ground val is at work in this folder; waiting" in capsys.readouterr().err
