@@ -33,9 +33,10 @@ $(VENV)/.ready-test: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --no-deps $(V2_EVALUATOR)
 	touch $@
 
-repro: setup ## Run the whole pipeline: raw logs to metrics/val.json
+repro: setup ## Run the whole pipeline: raw logs to metrics/val.json and report/index.html
 	dvc repro
 	@python -m stages.evaluation.show
+	@echo 'pictures and more: report/index.html'
 
 catalog: setup ## List the raw logs anew: the way to say that real logs were added or removed
 	dvc repro simulate

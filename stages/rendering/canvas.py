@@ -68,6 +68,10 @@ def draw_points(view: View, points: NDArray[np.floating], colours: Colours, rank
     return Image.fromarray(canvas.reshape(side, side, 3)).reduce(_OVERSAMPLED)
 
 
+def _background() -> tuple[int, ...]:
+    return tuple(_bytes(np.array(CANVAS)).tolist())
+
+
 def _bytes(colours: Colours) -> NDArray[np.uint8]:
     return np.round(np.clip(colours, 0, 1) * 255).astype(np.uint8)
 
@@ -83,12 +87,15 @@ def draw_outlines(picture: Image.Image, view: View, outlines: Sequence[NDArray[n
     picture.paste((225, 230, 238), mask=layer.reduce(_OVERSAMPLED))
 
 
-def write_text(picture: Image.Image, text: str, size: int | None = None) -> None:
+def write_text(picture: Image.Image, text: str) -> None:
     """Write a title into the upper left corner."""
     from PIL import ImageDraw
 
-    size = size or max(12, picture.width // 28)
-    ImageDraw.Draw(picture).text((size // 2, size // 3), text, fill=(235, 238, 243), font=_font(size))
+    size = max(12, picture.width // 28)
+    draw, place = ImageDraw.Draw(picture), (size // 2, size // 3)
+    left, top, right, bottom = draw.textbbox(place, text, font=_font(size))
+    draw.rectangle((left - 3, top - 3, right + 3, bottom + 3), fill=_background())  # points must not cross the letters
+    draw.text(place, text, fill=(235, 238, 243), font=_font(size))
 
 
 def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
@@ -110,7 +117,7 @@ def grid(rows: Sequence[Sequence[tuple[Image.Image, str] | None]]) -> Image.Imag
     columns = max(len(row) for row in rows)
     size = (columns * (width + _GAP) - _GAP, len(rows) * (height + _GAP) - _GAP)
     whole = Image.new("RGB", size, _BETWEEN)
-    empty = Image.new("RGB", (width, height), tuple(int(c) for c in _bytes(np.array(CANVAS))))
+    empty = Image.new("RGB", (width, height), _background())
     for down, row in enumerate(rows):
         for across, cell in enumerate(row):
             titled = (empty if cell is None else cell[0]).copy()

@@ -102,9 +102,9 @@ def frame(log: str, number: int, moving: int | None, error: float | None = None)
 
 
 def test_busiest_frames_come_from_different_logs_first() -> None:
-    frames = [frame("a", 0, 90), frame("a", 1, 80), frame("b", 0, 5), frame("a", 2, 85)]
-    assert [(f.log_id, f.frame) for f in busiest(frames, 3)] == [("a", 0), ("b", 0), ("a", 2)]
-    assert [(f.log_id, f.frame) for f in busiest(frames, 9)] == [("a", 0), ("b", 0), ("a", 2), ("a", 1)]
+    frames = [frame("a", 0, 90), frame("a", 6, 80), frame("b", 0, 5), frame("a", 5, 85), frame("a", 1, 89)]
+    assert [(f.log_id, f.frame) for f in busiest(frames, 2)] == [("a", 0), ("b", 0)]
+    assert [(f.log_id, f.frame) for f in busiest(frames, 9)] == [("a", 0), ("b", 0), ("a", 5)]  # others are too near
     assert busiest([], 3) == []
     assert busiest([frame("a", 0, None), frame("b", 0, 3)], 1)[0].log_id == "a"  # by the prediction, which says 7
 

@@ -3,6 +3,8 @@
 """The viewer by its command: pictures and films without a display, recordings read back by rerun's own tools."""
 
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +18,7 @@ from models.geometry import rigid_flow
 from stages.frames.write import write_columns
 from stages.pipeline.code import ROOT
 from stages.rendering.colours import error_colours
+from stages.viewing.command import parse
 from tests.evaluation.data import log_arrays, write_split
 from tests.rendering.splits import add_boxes
 
@@ -168,3 +171,14 @@ def entity_rows(rerun: object, file: Path) -> dict[str, dict[int, tuple[np.ndarr
             colours = np.stack([values >> 24 & 255, values >> 16 & 255, values >> 8 & 255], axis=-1)
             found.setdefault(chunk.entity_path, {})[int(sweep)] = (points, colours)
     return found
+
+
+def test_every_command_of_the_docs_is_one() -> None:
+    """Lines of README and docs that call the viewer, read by its own parser."""
+    texts = [(ROOT / "README.md").read_text(), *(file.read_text() for file in sorted((ROOT / "docs").glob("*.md")))]
+    commands = re.findall(r"^python -m stages\.view (.*)$", "\n".join(texts), re.MULTILINE)
+    assert len(commands) >= 5
+    for command in commands:
+        words = shlex.split(command.partition("#")[0].partition("&&")[0])
+        if "--help" not in words:
+            assert parse(words).outputs
