@@ -21,13 +21,21 @@ KNOBS = RenderParameters(2, 2, 10, 40.0, 128, 5.0, 0.5, AnimationParameters(3, 9
 SCORED = EvaluateParameters("all", None, "refuse", BootstrapParameters(20, 0, 0.95))
 
 
-def whole_split(root: Path, monkeypatch: pytest.MonkeyPatch, sweeps: tuple[int, ...] = (5, 4)) -> list[str]:
-    """A scored val split, boxes of its first log, a training log with clusters, curves; the folder is entered."""
+def enter(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in a folder with a store of its own, one log at a time."""
     monkeypatch.chdir(root)
     monkeypatch.setenv("SCENEFLOW_WORKERS", "1")
     monkeypatch.setenv("SCENEFLOW_STORE", str(root / ".scratch"))
+
+
+def whole_split(
+    root: Path, monkeypatch: pytest.MonkeyPatch, sweeps: tuple[int, ...] = (5, 4), scored: bool = True
+) -> list[str]:
+    """A val split, scored or not, boxes of its first log, a training log with clusters, curves; enters the folder."""
+    enter(root, monkeypatch)
     logs = write_split(root, [log_arrays(seed, count, 700) for seed, count in enumerate(sweeps)])
-    score_pipeline("val", SCORED)
+    if scored:
+        score_pipeline("val", SCORED)
     (root / "metrics").mkdir(exist_ok=True)
     (root / "metrics/labels.json").write_text(json.dumps({"logs": 1, "dynamic_share": 0.25, "precision": 0.75}))
     write_split(root, [log_arrays(9, 3, 700)], "train")

@@ -17,7 +17,7 @@ from PIL import Image
 
 from stages.pipeline.digest import path_digests
 from stages.rendering.svg import Dot, dot_chart, line_chart, ticks
-from tests.rendering.splits import KNOBS, report, whole_split
+from tests.rendering.splits import KNOBS, enter, report, whole_split
 
 ALONE = {"meta", "link", "img", "source", "br", "wbr", "line", "circle", "polygon", "polyline", "hr"}
 
@@ -148,6 +148,15 @@ def test_the_default_knobs_stay_small(rendered: tuple[Path, str]) -> None:
     assert len(rendered[1]) < 300_000
 
 
+@pytest.fixture
+def split(rendered: tuple[Path, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the scored split, with what the store holds of it, to take things out of."""
+    root = tmp_path / "copy"
+    shutil.copytree(rendered[0], root)
+    enter(root, monkeypatch)
+    return root
+
+
 def without(root: Path, *paths: str) -> None:
     for path in paths:
         shutil.rmtree(root / path) if (root / path).is_dir() else (root / path).unlink()
@@ -160,54 +169,49 @@ def test_an_empty_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         assert sentence in text
 
 
-def test_a_split_without_annotations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole_split(tmp_path, monkeypatch)
-    without(tmp_path, "data/truth/val", "data/boxes/val", "data/evaluation", "metrics/val.json")
-    page = Page(report(tmp_path))
+def test_a_split_without_annotations(split: Path) -> None:
+    without(split, "data/truth/val", "data/boxes/val", "data/evaluation", "metrics/val.json")
+    page = Page(report(split))
     assert "predicted to move; no truth." in page.text
     assert len(page.all("img")) == 1 + 1 + 2 + 3  # wheel, animation, two predictions, labels
     assert "Nothing was scored" in page.text
 
 
-def test_one_log_of_two_is_annotated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole_split(tmp_path, monkeypatch)
-    without(tmp_path, "data/truth/val/log-01.h5")
-    assert "2 logs, 1 of them annotated" in Page(report(tmp_path)).text
+def test_one_log_of_two_is_annotated(split: Path) -> None:
+    without(split, "data/truth/val/log-01.h5")
+    assert "2 logs, 1 of them annotated" in Page(report(split)).text
 
 
 def test_one_pair_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole_split(tmp_path, monkeypatch, (2,))
+    whole_split(tmp_path, monkeypatch, (2,), scored=False)
     page = Page(report(tmp_path))
     assert "1 pair of log log-00" in page.text
     assert [path.name for path in sorted((tmp_path / "report/pictures").iterdir())] == ["frame-1.png", "labels.png"]
 
 
 def test_a_single_sweep_has_no_pair(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole_split(tmp_path, monkeypatch, (1,))
+    whole_split(tmp_path, monkeypatch, (1,), scored=False)
     assert "There is no pair of sweeps to show." in Page(report(tmp_path)).text
 
 
-def test_no_clusters_no_curves_no_quality(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole_split(tmp_path, monkeypatch)
-    without(tmp_path, "data/clusters", "data/curves", "metrics/labels.json")
-    text = Page(report(tmp_path)).text
+def test_no_clusters_no_curves_no_quality(split: Path) -> None:
+    without(split, "data/clusters", "data/curves", "metrics/labels.json")
+    text = Page(report(split)).text
     assert "no clusters to show" in text
     assert "Training left no curves." in text
 
 
-def test_knobs_at_zero_leave_things_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole_split(tmp_path, monkeypatch)
+def test_knobs_at_zero_leave_things_out(split: Path) -> None:
     animation = dataclasses.replace(KNOBS.animation, frames=0)
-    page = Page(report(tmp_path, dataclasses.replace(KNOBS, frames=0, worst=0, animation=animation)))
+    page = Page(report(split, dataclasses.replace(KNOBS, frames=0, worst=0, animation=animation)))
     assert len(page.all("img")) == 3  # labels
 
 
-def test_names_are_escaped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    whole_split(tmp_path, monkeypatch)
-    metrics = json.loads((tmp_path / "metrics/val.json").read_text())
+def test_names_are_escaped(split: Path) -> None:
+    metrics = json.loads((split / "metrics/val.json").read_text())
     metrics["provenance"]["trained"] = '<script>alert("x")</script> & more'
-    (tmp_path / "metrics/val.json").write_text(json.dumps(metrics))
-    page = Page(report(tmp_path))
+    (split / "metrics/val.json").write_text(json.dumps(metrics))
+    page = Page(report(split))
     assert page.all("script") == []
     assert 'Trained with <script>alert("x")</script> & more.' in page.text
 
