@@ -11,7 +11,7 @@ PLAIN := kernels models stages
 BASE ?= HEAD
 # Columns of `make experiments`: the numbers that people quote, and every parameter in which experiments differ.
 HEADLINE ?= model\.bucketed\.dynamic\.mean|model\.threeway\.(mean|dynamic_iou)$$
-SECTIONS := data|simulate|catalog|ingest|ground|truth|dynamic|cluster|quality|train|predict|evaluate|submit
+SECTIONS := data|simulate|catalog|ingest|ground|truth|dynamic|cluster|quality|train|predict|evaluate|submit|render
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test repro catalog test test-full gpu-check compare experiments recompute gate check share push explain lint format deps clean docs verify faults
@@ -36,10 +36,11 @@ $(VENV)/.ready-test: $(VENV)/.ready
 	$(BIN)/python -m pip install --quiet --no-deps $(V2_EVALUATOR)
 	touch $@
 
-repro: setup ## Run the whole pipeline: raw logs to metrics/val.json
+repro: setup ## Run the whole pipeline: raw logs to metrics/val.json and report/index.html
 	dvc repro || { python -m stages.check --obstacles; exit 1; }
 	@python -m stages.evaluation.show
 	@python -m stages.explain --changes
+	@echo 'pictures and more: report/index.html'
 
 catalog: setup ## List the raw logs anew: the way to say that real logs were added or removed
 	dvc repro simulate

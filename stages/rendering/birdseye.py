@@ -27,6 +27,7 @@ from stages.rendering.scene import Pair
 if TYPE_CHECKING:
     from PIL import Image
 
+FULL_SPEED = 1.0  # m a pair: 10 m/s at 10 Hz
 _RING = 0.06  # width of the dark gap between wheel and picture, shares of its radius
 
 
@@ -61,13 +62,13 @@ def error_picture(pair: Pair, error: NDArray[np.floating], view: View, scale: Sc
 
 def label_picture(pair: Pair, labels: NDArray[np.integer], view: View) -> Image.Image:
     """Points in the colours of their fused labels (N,)."""
-    return _points(pair, view, label_colours(labels), labels > 0)
+    return _points(pair, view, label_colours(labels), (labels > 0).astype(np.float64))
 
 
 def agreement_picture(pair: Pair, labelled: NDArray[np.bool_], view: View) -> Image.Image:
     """Points by whether label (N,) and truth agree that they move; where truth is not valid they count as still."""
     kind = agreement(labelled & pair.valid & ~pair.ground, pair.moving)
-    return _points(pair, view, AGREEMENT[kind], kind)
+    return _points(pair, view, AGREEMENT[kind], kind.astype(np.float64))
 
 
 def _points(pair: Pair, view: View, colours: Colours, rank: NDArray[np.floating]) -> Image.Image:

@@ -57,15 +57,19 @@ def draw_points(view: View, points: NDArray[np.floating], colours: Colours, rank
     side = view.pixels * _OVERSAMPLED
     canvas = np.empty((side * side, 3), dtype=np.uint8)
     canvas[:] = _bytes(np.array(CANVAS))
-    place = np.floor(view.places(points, _OVERSAMPLED)).astype(np.int64)
+    place = view.places(points, _OVERSAMPLED)
     inside = np.flatnonzero(((place >= 0) & (place < side)).all(axis=1))
     inside = inside[np.argsort(rank[inside], kind="stable")]
     width = max(_OVERSAMPLED, round(view.pixels / _DOTS * _OVERSAMPLED))
-    steps = np.arange(width) - (width - 1) // 2
-    columns = np.clip(place[inside, 0, None] + np.tile(steps, width), 0, side - 1)
-    rows = np.clip(place[inside, 1, None] + np.repeat(steps, width), 0, side - 1)
+    corner = np.floor(place[inside] - width / 2 + 0.5).astype(np.int64)  # of the square around the point
+    columns = np.clip(corner[:, :1] + np.tile(np.arange(width), width), 0, side - 1)
+    rows = np.clip(corner[:, 1:] + np.repeat(np.arange(width), width), 0, side - 1)
     canvas[(rows * side + columns).ravel()] = np.repeat(_bytes(colours[inside]), width * width, axis=0)
     return Image.fromarray(canvas.reshape(side, side, 3)).reduce(_OVERSAMPLED)
+
+
+def _background() -> tuple[int, ...]:
+    return tuple(_bytes(np.array(CANVAS)).tolist())
 
 
 def _bytes(colours: Colours) -> NDArray[np.uint8]:
@@ -83,12 +87,15 @@ def draw_outlines(picture: Image.Image, view: View, outlines: Sequence[NDArray[n
     picture.paste((225, 230, 238), mask=layer.reduce(_OVERSAMPLED))
 
 
-def write_text(picture: Image.Image, text: str, size: int | None = None) -> None:
+def write_text(picture: Image.Image, text: str) -> None:
     """Write a title into the upper left corner."""
     from PIL import ImageDraw
 
-    size = size or max(12, picture.width // 28)
-    ImageDraw.Draw(picture).text((size // 2, size // 3), text, fill=(235, 238, 243), font=_font(size))
+    size = max(12, picture.width // 28)
+    draw, place = ImageDraw.Draw(picture), (size // 2, size // 3)
+    left, top, right, bottom = draw.textbbox(place, text, font=_font(size))
+    draw.rectangle((left - 3, top - 3, right + 3, bottom + 3), fill=_background())  # points must not cross the letters
+    draw.text(place, text, fill=(235, 238, 243), font=_font(size))
 
 
 def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
@@ -110,10 +117,11 @@ def grid(rows: Sequence[Sequence[tuple[Image.Image, str] | None]]) -> Image.Imag
     columns = max(len(row) for row in rows)
     size = (columns * (width + _GAP) - _GAP, len(rows) * (height + _GAP) - _GAP)
     whole = Image.new("RGB", size, _BETWEEN)
+    empty = Image.new("RGB", (width, height), _background())
     for down, row in enumerate(rows):
         for across, cell in enumerate(row):
+            titled = (empty if cell is None else cell[0]).copy()
             if cell is not None:
-                titled = cell[0].copy()
                 write_text(titled, cell[1])
-                whole.paste(titled, (across * (width + _GAP), down * (height + _GAP)))
+            whole.paste(titled, (across * (width + _GAP), down * (height + _GAP)))
     return whole

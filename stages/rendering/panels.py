@@ -49,17 +49,14 @@ def flow_panels(pair: Pair, names: Sequence[str], view: View, scale: Scale, whee
     for name in names:
         if name not in pair.predictions:
             continue
-        title = "prediction" if name == "model" else name
         flow, error = pair.predictions[name], pair.error(name)
-        alt = f"Flow of {seen} by {title}."
-        panels.append(Panel(title, alt, flow_picture(pair, flow, view, scale, wheel and not panels)))
+        title, of_title = (name, f"error of {name}") if len(names) > 1 else ("prediction", "error")
+        picture = flow_picture(pair, flow, view, scale, wheel and not panels)
+        panels.append(Panel(title, f"Flow of {seen} by {name}.", picture))
         if error is not None:
-            mean = (
-                f"on average {error[pair.moving].mean():.2f} m for moving points" if pair.moving.any() else "no moving"
-            )
-            alt = f"Error of {title} for {seen}: {mean}."
-            title = "error" if name == "model" else f"error of {name}"
-            panels.append(Panel(title, alt, error_picture(pair, error, view, scale)))
+            mean = f"{error[pair.moving].mean():.2f} m for moving points" if pair.moving.any() else "nothing moves"
+            alt = f"Error of {name} for {seen}: {mean}."
+            panels.append(Panel(of_title, alt, error_picture(pair, error, view, scale)))
     return panels
 
 

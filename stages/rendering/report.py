@@ -76,7 +76,8 @@ class Drawing:
             for frame in run
         ]
         sides = "Truth and prediction" if scene.truth is not None else "Prediction"
-        text = f"{sides}, {len(run)} pairs of log {around.log_id} from frame {run[0]} on."
+        pairs = "1 pair" if len(run) == 1 else f"{len(run)} pairs"
+        text = f"{sides}, {pairs} of log {around.log_id} from frame {run[0]} on."
         data = encode_animation(pictures, p.rate)
         return Animated(data, pictures[0].size, encode(pictures[len(run) // 2]), text)
 

@@ -146,7 +146,7 @@ def labels(contents: Contents) -> list[str]:
     key = "".join(swatch.format(_rgb(AGREEMENT[row]), text) for row, text in meaning)
     return [
         paragraph(
-            "Found in the training split without annotations; self-supervised training learns from them.", "note"
+            "Found without annotations in the training split; self-supervised training learns from them.", "note"
         ),
         shares,
         f"<h3>{escape(contents.labels.text)}</h3>",

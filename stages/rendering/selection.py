@@ -14,17 +14,17 @@ _APART = 5  # frames of one log nearer than this show the same scene
 
 
 def busiest(frames: Sequence[FrameStatistics], count: int) -> list[FrameStatistics]:
-    """The frames with the most moving points, each of another log while there are logs left.
+    """At most `count` frames with the most moving points, of as many logs as can be, no two of one scene.
 
     Truth decides where there is some, so that two experiments show the same frames, else the prediction.
     """
     order = sorted(frames, key=lambda f: (-_moving(f), f.log_id, f.frame))
     chosen: list[FrameStatistics] = []
     most = 0  # frames of one log that are chosen
-    while len(chosen) < min(count, len(order)):
+    while len(chosen) < count and most < len(order):
         most += 1
         for frame in order:
-            if len(chosen) < count and frame not in chosen and sum(f.log_id == frame.log_id for f in chosen) < most:
+            if len(chosen) < count and sum(f.log_id == frame.log_id for f in chosen) < most and _new(frame, chosen):
                 chosen.append(frame)
     return chosen
 
@@ -34,11 +34,14 @@ def worst(frames: Sequence[FrameStatistics], count: int, least_moving: int) -> l
     known = [f for f in frames if f.error_moving is not None and (f.moving or 0) >= least_moving]
     chosen: list[FrameStatistics] = []
     for frame in sorted(known, key=lambda f: (-(f.error_moving or 0.0), f.log_id, f.frame)):
-        if len(chosen) == count:
-            break
-        if all(f.log_id != frame.log_id or abs(f.frame - frame.frame) >= _APART for f in chosen):
+        if len(chosen) < count and _new(frame, chosen):
             chosen.append(frame)
     return chosen
+
+
+def _new(frame: FrameStatistics, chosen: Sequence[FrameStatistics]) -> bool:
+    """Whether a frame shows another scene than those that are chosen."""
+    return all(f.log_id != frame.log_id or abs(f.frame - frame.frame) >= _APART for f in chosen)
 
 
 def run_around(frames: Sequence[int], middle: int, count: int) -> list[int]:

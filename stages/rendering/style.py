@@ -49,8 +49,13 @@ figure.chart, figure.motion {
   background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 16px;
 }
 figcaption { color: var(--soft); font-size: 0.9rem; margin-top: 8px; }
-img { display: block; max-width: 100%; height: auto; border-radius: 8px; background: #10141a; }
+img {
+  display: block; max-width: 100%; height: auto;
+  border-radius: 8px; border: 1px solid var(--line); background: #10141a;
+}
 .panels img { width: 100%; }
+.panels figure, .pair figure { display: flex; flex-direction: column-reverse; }
+.panels figcaption { margin: 0 0 4px; }
 .motion { max-width: 840px; }
 svg {
   display: block; width: 100%; height: auto;
@@ -74,7 +79,7 @@ svg.key { width: 14px; height: 14px; flex: none; }
 .swatch { width: 14px; height: 14px; border-radius: 3px; flex: none; border: 1px solid var(--line); }
 .colours { display: flex; flex-wrap: wrap; gap: 14px 32px; align-items: center; margin: 0 0 18px; font-size: 0.9rem; }
 .colours > div { display: flex; align-items: center; gap: 12px; }
-.colours img { border-radius: 50%; background: none; flex: none; }
+.colours img { border-radius: 50%; background: none; border: 0; flex: none; }
 .ramp { width: 150px; height: 14px; border-radius: 4px; margin: 0 4px; flex: none; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: 0.93rem; font-variant-numeric: tabular-nums; width: 100%; }
@@ -102,7 +107,7 @@ code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation M
 .card p { margin: 0; font-size: 0.9rem; color: var(--soft); }
 .card img { width: 100%; }
 .pair { display: grid; grid-template-columns: repeat(3, 1fr); gap: 6px; }
-.pair figcaption { margin: 2px 0 0; font-size: 0.8rem; }
+.pair figcaption { margin: 0 0 2px; font-size: 0.8rem; }
 dl { margin: 0; font-size: 0.9rem; }
 dl > div {
   display: grid; grid-template-columns: 150px 1fr; gap: 2px 16px; padding: 6px 0; border-bottom: 1px solid var(--line);
@@ -118,6 +123,7 @@ footer { padding-top: 36px; padding-bottom: 48px; color: var(--soft); font-size:
   section { margin-top: 34px; }
   th, td { padding: 6px 5px; }
   table { font-size: 0.84rem; }
+  .headline thead th { font-size: 0.76rem; }
   td small { font-size: 0.72rem; white-space: normal; line-height: 1.3; }
   .tiles, .tiles.wide { grid-template-columns: 1fr 1fr; gap: 10px; }
   figure.chart, figure.motion { padding: 12px 10px; }

@@ -10,7 +10,8 @@ from stages.rendering.charts import CLASSES, PREDICTIONS
 from stages.rendering.find import find
 from stages.rendering.html import number, table
 
-_GROUPS = {
+_Path = tuple[str, ...]
+_GROUPS: Mapping[str, list[tuple[str, _Path]]] = {
     "Dynamic, normalised, within 35 m": [(name, ("bucketed", "dynamic", key)) for key, name in CLASSES.items()],
     "Static, m, within 35 m": [
         (name, ("bucketed", "static", key))

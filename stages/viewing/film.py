@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,19 +24,18 @@ if TYPE_CHECKING:
 def picture(shot: Shot, frame: int) -> Image.Image:
     """One pair: truth, prediction and error in a row; of several predictions each has its error below it."""
     panels = flow_panels(shot.scene.pair(frame), shot.names, shot.view, shot.scale)
+    if not panels:
+        raise InputError(f"log {shot.scene.frames.log_id} has neither truth nor a prediction of frame {frame} to show")
+    panels[0] = replace(panels[0], title=f"{panels[0].title}, frame {frame}")
     if len(shot.names) < 2:
-        return _grid([panels])
-    flows = [panel for panel in panels if not panel.title.startswith("error")]
-    errors = {panel.title: panel for panel in panels if panel.title.startswith("error")}
-    below = [
-        errors.get(f"error of {panel.title}") or errors.get("error" if panel.title == "prediction" else "")
-        for panel in flows
-    ]
-    return _grid([flows, below] if errors else [flows])
+        return grid([_cells(panels)])
+    errors = [panel for panel in panels if panel.title.startswith("error of ")]
+    flows = [panel for panel in panels if panel not in errors]
+    return grid([_cells(flows), [*[None] * (len(flows) - len(errors)), *_cells(errors)]] if errors else [_cells(flows)])
 
 
-def _grid(rows: list[list[Panel]] | list[list[Panel | None]]) -> Image.Image:
-    return grid([[None if panel is None else (panel.picture, panel.title) for panel in row] for row in rows])
+def _cells(panels: list[Panel]) -> list[tuple[Image.Image, str] | None]:
+    return [(panel.picture, panel.title) for panel in panels]
 
 
 def pictures(shot: Shot) -> Iterator[Image.Image]:
@@ -52,9 +52,13 @@ def write_png(file: Path, shot: Shot) -> None:
 
 def write_gif(file: Path, shot: Shot) -> None:
     """Write an endless GIF with one palette for all its pictures, so that colours do not flicker."""
+    from PIL import Image
+
     frames = list(pictures(shot))
     palette = frames[len(frames) // 2].quantize(255)
-    data = encode_animation([frame.quantize(palette=palette, dither=0) for frame in frames], shot.rate, "GIF")
+    data = encode_animation(
+        [frame.quantize(palette=palette, dither=Image.Dither.NONE) for frame in frames], shot.rate, "GIF"
+    )
     with atomic(file) as partial:
         partial.write_bytes(data)
 

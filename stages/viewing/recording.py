@@ -18,7 +18,8 @@ from stages.rendering.scene import Pair
 from stages.viewing.shot import Shot
 
 _WORLD, _EGO = "/world", "/world/ego"
-_RADIUS = 0.06  # m, of a point
+_DOT = 1.4  # radius of a point, pixels
+_EYE, _TARGET = (-22.0, 0.0, 30.0), (6.0, 0.0, 0.0)  # m: from above and behind the vehicle
 
 
 def write_rrd(file: Path, shot: Shot) -> None:
@@ -73,7 +74,9 @@ def _entities(shot: Shot, pair: Pair) -> dict[str, Any]:
 def _points(points: NDArray[np.float64], colours: Colours) -> Any:
     import rerun as rr
 
-    return rr.Points3D(points.astype(np.float32), colors=np.round(colours * 255).astype(np.uint8), radii=_RADIUS)
+    return rr.Points3D(
+        points.astype(np.float32), colors=np.round(colours * 255).astype(np.uint8), radii=rr.Radius.ui_points(_DOT)
+    )
 
 
 def _boxes(boxes: Boxes) -> Any:
@@ -90,7 +93,9 @@ def _boxes(boxes: Boxes) -> Any:
             for c, t in zip(boxes.category, boxes.track, strict=True)
         ],
         show_labels=False,
-        colors=[225, 230, 238],
+        colors=[150, 156, 166],
+        radii=rr.Radius.ui_points(0.7),
+        fill_mode="majorwireframe",
     )
 
 
@@ -111,7 +116,10 @@ def _blueprint(shot: Shot) -> Any:
             name=name,
             contents=[f"{_EGO}/{part}" for part in ("ground", "boxes", path)],
             background=[16, 20, 26],
+            eye_controls=rrb.EyeControls3D(position=_EYE, look_target=_TARGET, eye_up=(0.0, 0.0, 1.0)),
         )
         for name, path in shown.items()
     ]
-    return rrb.Blueprint(rrb.Grid(*views), collapse_panels=True)
+    return rrb.Blueprint(
+        rrb.Grid(*views), rrb.TimePanel(timeline="sweep", fps=shot.rate, expanded=False), collapse_panels=True
+    )

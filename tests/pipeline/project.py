@@ -75,7 +75,10 @@ class Project:
     def digests(self) -> dict[str, str]:
         """SHA-256 of every artifact and metric file."""
         files = [
-            path for top in ("data", "metrics") for path in sorted((self.folder / top).rglob("*")) if path.is_file()
+            path
+            for top in ("data", "metrics", "report")
+            for path in sorted((self.folder / top).rglob("*"))
+            if path.is_file()
         ]
         return {
             path.relative_to(self.folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()

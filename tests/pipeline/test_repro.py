@@ -19,7 +19,7 @@ from tests.pipeline.project import SMALL, Project, make_project
 from tests.pipeline.raw_logs import BOXES, write_log
 from tests.pipeline.services import make_without_setup
 
-AFTER_CLUSTERS = {"quality", "train", "predict@val", "predict@test", "evaluate", "submit"}
+AFTER_CLUSTERS = {"quality", "train", "predict@val", "predict@test", "evaluate", "submit", "render"}
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +37,19 @@ def test_one_command_leads_to_metrics(project: Project) -> None:
     text = (project.folder / "metrics/val.json").read_text() + (project.folder / "dvc.lock").read_text()
     assert str(project.folder) not in text
     assert "NaN" not in text
+
+
+def test_one_command_leads_to_a_report(project: Project) -> None:
+    page = (project.folder / "report/index.html").read_text()
+    metrics = json.loads((project.folder / "metrics/val.json").read_text())
+    assert f'<data value="{metrics["model"]["bucketed"]["dynamic"]["mean"]!r}">' in page
+    assert str(project.folder) not in page
+    names = {"frame-1", "frame-2", "frame-3", "labels"}
+    assert {path.stem for path in (project.folder / "report/pictures").glob("*.png")} == names
+    plots = project.run("dvc", "plots", "show", "--out", ".dvc/tmp/plots").stdout
+    assert "error" not in plots.lower()
+    shown = {path.name for path in (project.folder / ".dvc/tmp/plots/static").iterdir()}
+    assert shown == {f"workspace_report_pictures_{name}.png" for name in names}
 
 
 def test_a_second_run_does_nothing(project: Project) -> None:
@@ -80,7 +93,7 @@ TOUCHES = {  # what a key touches: the stages that read it; the longest name tha
     "simulate": {f"simulate@{split}" for split in EVERY},
     **{f"simulate.{split}": {f"simulate@{split}"} for split in EVERY},
     **{stage: {f"{stage}@{split}" for split in EVERY} for stage in ("catalog", "ingest", "ground", "truth")},
-    **{stage: {stage} for stage in ("dynamic", "cluster", "quality", "train", "evaluate", "submit")},
+    **{stage: {stage} for stage in ("dynamic", "cluster", "quality", "train", "evaluate", "submit", "render")},
     "predict": {"predict@val", "predict@test"},
 }
 
@@ -202,7 +215,7 @@ def test_training_and_scores_need_no_more_than_a_gpu_machine_has(project: Projec
 def test_from_scratch_killed_halfway_with_other_workers_gives_the_same_bytes(project: Project) -> None:
     """Store, cache and outputs are thrown away; the stage and DVC are killed with -9 while logs are in work."""
     before = project.digests()
-    for name in (".scratch", ".dvc/cache", ".dvc/tmp", "data", "metrics"):
+    for name in (".scratch", ".dvc/cache", ".dvc/tmp", "data", "metrics", "report"):
         shutil.rmtree(project.folder / name)
     (project.folder / "dvc.lock").unlink()
     environment = {**project.environment, "SCENEFLOW_WORKERS": "1"}
