@@ -11,7 +11,7 @@ PLAIN := kernels models stages
 BASE ?= HEAD
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test repro catalog test test-full gpu-check compare gate check share explain lint format deps clean
+.PHONY: help setup setup-test repro catalog test test-full gpu-check compare gate check share explain default-weights lint format deps clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ share: setup ## Share artifacts with a team: `make share URL=/mnt/store`, s3://â
 
 explain: setup ## Tell which data, parameters and code made metrics/val.json, and how to get it again
 	@python -m stages.explain
+
+default-weights: setup ## Make the weights of the last run the default ones of `python -m stages.estimate`; commit them
+	@python -m stages.estimation.default_weights
 
 lint: setup-test ## Check style and types
 	ruff check .

@@ -7,13 +7,12 @@ from pathlib import Path
 
 from models.errors import InputError
 from stages.estimation.command import parser, request
+from stages.estimation.default_weights import DEFAULT
 from stages.estimation.findings import Teller
 from stages.estimation.run import Estimate, estimates
 from stages.estimation.write import MOVING, pair_record, target, write_estimate, write_record
 from stages.pipeline.compute import compute
 from stages.pipeline.digest import file_digest
-
-DEFAULT_WEIGHTS = Path(__file__).parents[1] / "models/weights/default.safetensors"
 
 
 def main() -> int:
@@ -33,7 +32,7 @@ def _main() -> int:
     from models.weights import load_weights
     from stages.estimation.picture import draw
 
-    weights = given.weights or DEFAULT_WEIGHTS
+    weights = given.weights or DEFAULT
     device = choose_device(given.device or compute().device)
     network, _ = load_weights(weights)
     reach = max(network.grid.maximum[:2])
