@@ -28,7 +28,7 @@ _CARD = """\
 |---|---|
 | SHA-256 | `{digest}` |
 | trained | {trained}; on {trained_on}; data: {source} |
-| sees | x, y from {low[0]:g} to {high[0]:g} m, z from {low[2]:g} to {high[2]:g} m, rear axle's frame; pillars of {voxel:g} m |
+| sees | x, y {low[0]:g} to {high[0]:g} m, z {low[2]:g} to {high[2]:g} m, rear axle's frame; pillars {voxel:g} m |
 | mean Dynamic, val split | {mean:.3f} ({classes}) |
 | beside it | nearest neighbour {nearest:.3f}, ego motion 1.000 |
 
