@@ -104,7 +104,7 @@ def test_poses_by_row_by_number_and_by_time() -> None:
 
 
 def test_between_two_poses_the_way_is_straight_and_the_turn_even() -> None:
-    turns = make_SE3(Rotation.from_euler("z", [0, 20], degrees=True).as_matrix(), [[0, 0, 0], [2, 0, 1]])
+    turns = make_SE3(Rotation.from_euler("z", [[0], [20]], degrees=True).as_matrix(), [[0, 0, 0], [2, 0, 1]])
     between, _ = sweep_poses(Poses(Path("p"), turns, np.array([0, 10**8]), 0.0), sweeps("a"), [25 * 10**6])
     expected = make_SE3(Rotation.from_euler("z", 5, degrees=True).as_matrix(), [0.5, 0, 0.25])
     np.testing.assert_allclose(between[0], expected, atol=1e-12)
