@@ -89,5 +89,5 @@ class Overlay:
 
     def corrected(self, motion: Motion) -> Motion:
         """The motion that registration makes of a given one."""
-        near = register(self._points, self._scene, motion.ego1_SE3_ego0, reaches=(1.0, 0.5, 0.25))
+        near = register(self._points, self._scene, motion.ego1_SE3_ego0, reaches=(2.0, 1.0, 0.5, 0.25))
         return self.judged(near, "registration")

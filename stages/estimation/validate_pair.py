@@ -91,7 +91,7 @@ def _check_correction(overlay: Overlay, motion: Motion) -> Iterator[Finding]:
 
 
 def _check_compensated(overlay: Overlay, motion: Motion) -> Iterator[Finding]:
-    better = overlay.corrected(motion)
+    better = overlay.registered()
     if _moves(better.ego1_SE3_ego0) and overlay.prefers(better.ego1_SE3_ego0, motion.ego1_SE3_ego0):
         text = (
             f"--compensated is given, but the sweeps lie {np.linalg.norm(better.travel):.2f} m and "

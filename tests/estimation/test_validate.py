@@ -81,7 +81,9 @@ def far(poses: list[np.ndarray]) -> list[np.ndarray]:
 TURNED = [motion(), motion(y=FORWARD)]  # of clouds whose y is forward
 
 FAULTS = {
-    "millimetres": Fault(("error", "units wide: millimetres or centimetres? coordinates must be in metres"), lambda p: p * 1000),
+    "millimetres": Fault(
+        ("error", "units wide: millimetres or centimetres? coordinates must be in metres"), lambda p: p * 1000
+    ),
     "kilometres": Fault(("error", "units wide: kilometres, or scaled to 1?"), lambda p: p / 1000),
     "world": Fault(("error", "lies around x 5,0", "in a fixed frame of the world"), shifted(5000, 3000)),
     "axes": Fault(("error", "flat along y, not along z: a camera's axes?"), axes((0, -1, 0), (0, 0, -1), (1, 0, 0))),
@@ -103,17 +105,34 @@ FAULTS = {
     ),
     "order": Fault(("error", "sweep 2 is 0.100 s before the one that it follows"), seconds=[0, -0.1]),
     "no times": Fault(("note", "neither names nor poses tell the sweeps' times")),
-    "no poses": Fault(("warning", "ego motion by registration: travel 1.00 m", "% of the scene; --poses is surer"), poses=None),
+    "no poses": Fault(
+        ("warning", "ego motion by registration: travel 1.00 m", "% of the scene; --poses is surer"), poses=None
+    ),
     "registration": Fault(("error", "registration lays no sweep on the other"), second=scattered, poses=None),
-    "precision": Fault(("warning", "stored in steps of 0.25 m (float32 far from the origin", "store them as float64"), poses=far(POSES)),
-    "camera": Fault(("error", "go along z, as a camera's do", "--calib calib.txt"), poses=[CAMERA_SE3_EGO @ p @ inverse_SE3(CAMERA_SE3_EGO) for p in POSES]),
+    "precision": Fault(
+        ("warning", "stored in steps of 0.25 m (float32 far from the origin", "store them as float64"), poses=far(POSES)
+    ),
+    "camera": Fault(
+        ("error", "go along z, as a camera's do", "--calib calib.txt"),
+        poses=[CAMERA_SE3_EGO @ p @ inverse_SE3(CAMERA_SE3_EGO) for p in POSES],
+    ),
     "compensated": Fault(("error", "in one frame already; give --compensated"), second=into_first),
-    "inverted": Fault(("error", "by the inverse of the poses' motion", "invert them"), poses=[inverse_SE3(p) for p in POSES]),
+    "inverted": Fault(
+        ("error", "by the inverse of the poses' motion", "invert them"), poses=[inverse_SE3(p) for p in POSES]
+    ),
     "misfit": Fault(("warning", "registration moves the sweeps by another 0.50 m"), poses=[motion(), motion(x=1.5)]),
-    "not compensated": Fault(("warning", "the sweeps lie 1.00 m and 0.0", "apart; leave it out"), poses=None, options=("--compensated",)),
-    "sideways": Fault(("warning", "goes sideways (x -0.00, y +1.00 m)"), axes((0, -1, 0), (1, 0, 0), (0, 0, 1)), poses=TURNED),
-    "backwards": Fault(("warning", "goes backwards (x -1.00 m)"), poses=[motion(), motion(x=-1)], second=lambda p: sweep(motion(x=-1), seed=1)),
-}  # fmt: skip
+    "not compensated": Fault(
+        ("warning", "the sweeps lie 1.00 m and 0.0", "apart; leave it out"), poses=None, options=("--compensated",)
+    ),
+    "sideways": Fault(
+        ("warning", "goes sideways (x -0.00, y +1.00 m)"), axes((0, -1, 0), (1, 0, 0), (0, 0, 1)), poses=TURNED
+    ),
+    "backwards": Fault(
+        ("warning", "goes backwards (x -1.00 m)"),
+        poses=[motion(), motion(x=-1)],
+        second=lambda p: sweep(motion(x=-1), seed=1),
+    ),
+}
 
 
 def files(street: list[np.ndarray], fault: Fault, folder: Path) -> list[object]:
@@ -145,7 +164,7 @@ def test_a_fault_is_found_and_told(case: str, street: list[np.ndarray], estimate
 def test_an_error_can_be_overruled(case: str, street: list[np.ndarray], estimate: Callable, tmp_path: Path) -> None:
     result = estimate(*files(street, FAULTS[case], tmp_path), "-o", tmp_path / "out", "--force")
     assert result.code == 0
-    assert f"error: {'' if case == '2 Hz by names' else ''}" in result.err
+    assert any(line.startswith("error: ") for line in result.err.splitlines())
     assert len(list((tmp_path / "out").glob("*.npy"))) == 1
 
 
