@@ -51,8 +51,8 @@ def usable_pairs(count: int, time_ns: list[int] | None) -> list[int]:
 
 
 def _steps(time_ns: list[int]) -> NDArray[np.float64]:
-    steps: NDArray[np.float64] = np.diff(np.array(time_ns, dtype=np.int64)) / 1e9
-    return steps
+    times = np.array(time_ns, dtype=np.int64)
+    return np.asarray((times[1:] - times[:-1]) / 1e9)
 
 
 def check_poses(poses: Poses) -> Iterator[Finding]:

@@ -201,7 +201,7 @@ WRONG: dict[str, tuple[Callable[[Path, list[Path]], list[object]], str]] = {
         r"w\.safetensors has schema None, wanted weights/1",
     ),
     "no weights": (lambda folder, files: [*files, "--weights", words(folder / "w.pth")], r"w\.pth is damaged"),
-    "missing weights": (lambda folder, files: [*files, "--weights", folder / "w"], "w does not exist"),
+    "missing weights": (lambda folder, files: [*files, "--weights", folder / "w"], r"w cannot be read .No such file"),
     "output of another kind": (
         lambda folder, files: [*files, "-o", folder / "x.pcd"],
         r"x\.pcd must be of the kind of its input, \.bin, or a folder",
@@ -215,6 +215,8 @@ WRONG: dict[str, tuple[Callable[[Path, list[Path]], list[object]], str]] = {
     "both motions": (lambda folder, files: [*files, "--compensated", "--poses", "p"], "give one of them"),
     "calibration alone": (lambda folder, files: [*files, "--calib", "c"], "give --poses too"),
     "height": (lambda folder, files: [*files, "--mount-height", "1730"], "must be metres over the road, from 0 to 10"),
+    "output under a plain file": (lambda folder, files: [*files, "-o", words(folder / "w") / "x"], "cannot be written"),
+    "weights are a folder": (lambda folder, files: [*files, "--weights", folder], "cannot be read .Is a directory"),
     "missing cloud": (lambda folder, files: [files[0], folder / "none.bin"], r"none\.bin cannot be read"),
 }
 

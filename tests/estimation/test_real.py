@@ -4,17 +4,19 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pyarrow.feather as feather
 import pytest
 
-from models.geometry import inverse_SE3, make_SE3
+from models.geometry import inverse_SE3, make_SE3, transform_points
 from stages.estimation.formats import read_cloud
-from stages.estimation.motion import turn_deg
+from stages.estimation.motion import Overlay, Source, turn_deg
 from stages.estimation.poses import read_poses, sweep_poses
 from stages.estimation.sequence import sweep_times
+from stages.estimation.validate_pair import check_motion
 from tests.estimation.scene import write
 from tests.estimation.test_command import MARKS, NAMES, columns
 from tests.labels.logs import real_log
@@ -69,6 +71,26 @@ def test_kitti_sweeps_without_poses_get_their_ego_motion(log: Path, estimate: Ca
         assert np.linalg.norm(off[:3, 3]) < 0.03, i
         assert turn_deg(off) < 0.1, i
         assert row["ego_motion"]["residual_m"] < 0.05
+
+
+def test_wrong_ego_motion_of_a_real_pair_is_found(log: Path) -> None:
+    """The checks of `test_validate`, where walls, trees and traffic are real and the vehicle hardly moves."""
+    files = sweeps(log)[-5::4][:2] if len(sweeps(log)) > 4 else sweeps(log)[:2]
+    first, second = map(read_cloud, files)
+    poses, _ = sweep_poses(read_poses(log / POSES), files, sweep_times(files))
+    true = inverse_SE3(poses[1]) @ poses[0]
+    moved = replace(second, xyz=transform_points(inverse_SE3(true), second.xyz).astype(np.float32))
+    pair, compensated = Overlay(first, second), Overlay(first, moved)
+
+    def found(overlay: Overlay, motion: np.ndarray, source: Source) -> set[str]:
+        names = {finding.name for finding in check_motion(overlay, overlay.judged(motion, source), timed=True)}
+        return names - {"backwards"}  # what an inverted motion does besides
+
+    assert found(pair, true, "poses") == set()
+    assert found(compensated, true, "poses") == {"compensated"}
+    assert found(pair, inverse_SE3(true), "poses") == {"inverted"}
+    assert found(pair, np.eye(4), "compensated") == {"not compensated"}
+    assert found(compensated, np.eye(4), "compensated") == set()
 
 
 def test_moving_points_of_a_real_pair_get_most_of_their_flow(log: Path, estimate: Callable, tmp_path: Path) -> None:
