@@ -49,6 +49,7 @@ def _main() -> int:
         path = write_estimate(estimate, where, None if given.no_picture else picture)
         pairs.append(pair_record(estimate))
         sys.stdout.write(f"{told(path, estimate)}\n")
+        sys.stdout.flush()
     made_by = {"weights": weights.name, "weights_digest": file_digest(weights), "device": device_name(device)}
     write_record(where.record(asked.files), pairs, teller.told, made_by)
     return 0
