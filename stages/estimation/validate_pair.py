@@ -50,7 +50,7 @@ def _registered(motion: Motion) -> Finding:
         f"over {fit.overlap:.0%} of the scene"
     )
     if not fit.overlap >= _OVERLAP:
-        text = f"no poses are given, and registration lays no sweep on the other ({told}); give --poses"
+        text = f"no poses are given, and registration lays no sweep on the other ({told}); give --poses or 10 Hz"
         return Finding("error", "registration", text)
     return Finding("warning", "no poses", f"no poses are given; ego motion by registration: {told}; --poses is surer")
 

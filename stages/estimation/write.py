@@ -69,7 +69,7 @@ def target(output: Path, files: list[Path]) -> Target:
 
 
 def columns(estimate: Estimate) -> dict[str, NDArray[Any]]:
-    """The columns of the output, each (N,): total and residual flow, m, and four marks."""
+    """The columns of the output, each (N,): total and residual flow, m, and three marks."""
     flows = {"flow": estimate.flow, "residual": estimate.residual}
     result: dict[str, NDArray[Any]] = {
         f"{name}_{axis}": np.ascontiguousarray(values[:, i])

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 from safetensors.numpy import save_file
 
 from models.geometry import inverse_SE3, rigid_flow
@@ -238,6 +239,13 @@ def test_a_wrong_request_ends_in_one_sentence(
     assert last.startswith("error: ")
     assert re.search(message, last), last
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_gpu_that_is_not_there_is_told(street: list[np.ndarray], estimate: Callable, tmp_path: Path) -> None:
+    files = pair(tmp_path / "in", street, ".bin")
+    result = estimate(*files, "--device", "cuda", "-o", tmp_path / "out")
+    assert result.code == 1 and "error: device cuda is asked for, but this machine shows no GPU" in result.err
 
 
 def test_an_interrupted_write_leaves_nothing(
