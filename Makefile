@@ -14,7 +14,7 @@ HEADLINE ?= model\.bucketed\.dynamic\.mean|model\.threeway\.(mean|dynamic_iou)$$
 SECTIONS := data|simulate|catalog|ingest|ground|truth|dynamic|cluster|quality|train|predict|evaluate|submit|render
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test repro catalog test test-full gpu-check compare experiments recompute gate check share push explain lint format deps clean docs verify faults
+.PHONY: help setup setup-test repro catalog test test-full gpu-check compare experiments recompute gate check share push explain lint format deps clean docs verify faults default-weights
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -95,6 +95,9 @@ push: setup ## Send artifacts, run cache and metric files to the shared remote; 
 
 explain: setup ## Tell which data, parameters and code made metrics/val.json (or FILE), also of REV=experiment
 	@python -m stages.explain $(FILE) $(if $(REV),--rev $(REV))
+
+default-weights: setup ## Make the weights of the last run the default ones of `python -m stages.estimate`; commit them
+	@python -m stages.estimation.default_weights
 
 lint: setup-test ## Check style and types
 	ruff check .

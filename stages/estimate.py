@@ -7,13 +7,13 @@ from pathlib import Path
 
 from models.errors import InputError
 from stages.estimation.command import parser, request
+from stages.estimation.default_weights import DEFAULT
 from stages.estimation.findings import Teller
+from stages.estimation.formats import require_file
 from stages.estimation.run import Estimate, estimates
-from stages.estimation.write import MOVING, pair_record, target, write_estimate, write_record
+from stages.estimation.write import pair_record, target, told, write_estimate, write_record
 from stages.pipeline.compute import compute
 from stages.pipeline.digest import file_digest
-
-DEFAULT_WEIGHTS = Path(__file__).parents[1] / "models/weights/default.safetensors"
 
 
 def main() -> int:
@@ -23,6 +23,9 @@ def main() -> int:
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
+    except KeyboardInterrupt:
+        sys.stderr.write("\ninterrupted; the results that are there are complete\n")
+        return 130
 
 
 def _main() -> int:
@@ -33,7 +36,7 @@ def _main() -> int:
     from models.weights import load_weights
     from stages.estimation.picture import draw
 
-    weights = given.weights or DEFAULT_WEIGHTS
+    weights = require_file(given.weights or DEFAULT)
     device = choose_device(given.device or compute().device)
     network, _ = load_weights(weights)
     reach = max(network.grid.maximum[:2])
@@ -45,10 +48,8 @@ def _main() -> int:
     for estimate in estimates(asked, network.to(device), device, teller):
         path = write_estimate(estimate, where, None if given.no_picture else picture)
         pairs.append(pair_record(estimate))
-        sys.stdout.write(
-            f"{path}: {pairs[-1]['points']:,} points, {pairs[-1]['ground']:,} ground, {pairs[-1]['covered']:,} with a "
-            f"flow of their own, {pairs[-1]['moving']:,} of them faster than {MOVING} m/s\n"
-        )
+        sys.stdout.write(f"{told(path, estimate)}\n")
+        sys.stdout.flush()
     made_by = {"weights": weights.name, "weights_digest": file_digest(weights), "device": device_name(device)}
     write_record(where.record(asked.files), pairs, teller.told, made_by)
     return 0

@@ -50,7 +50,8 @@ def write_npz(cloud: Cloud, columns: Columns) -> bytes:
     marks = {name: column for name, column in columns.items() if name.partition("_")[0] not in grouped}
     refuse_taken(cloud.content, {**grouped, **marks}, cloud.path)
     stream = io.BytesIO()
-    np.savez(stream, **cloud.content, **grouped, **marks)
+    arrays: dict[str, Any] = {**cloud.content, **grouped, **marks}
+    np.savez(stream, allow_pickle=False, **arrays)
     return stream.getvalue()
 
 

@@ -34,8 +34,7 @@ class Cloud:
     @property
     def valid(self) -> NDArray[np.bool_]:
         """Rows whose three coordinates are finite  # (N,)."""
-        finite: NDArray[np.bool_] = np.isfinite(self.xyz).all(axis=1)
-        return finite
+        return np.asarray(np.isfinite(self.xyz).all(axis=1))
 
 
 def single(points: NDArray[Any]) -> NDArray[np.float32]:

@@ -15,6 +15,10 @@ from stages.estimation.registration import Fit, Scene, register, source_points
 Float64 = NDArray[np.float64]
 Source = Literal["poses", "registration", "compensated"]
 
+_TELLING = 0.05  # m, from which on a point's two distances differ
+_FEWEST, _SHARE = 30, 0.01  # points, and of the points, that must tell the difference
+_CLEARLY = 0.6  # of the distance that these have left
+
 
 @dataclass(frozen=True)
 class Motion:
@@ -66,6 +70,16 @@ class Overlay:
         """A given motion with its fit."""
         return Motion(ego1_SE3_ego0, source, self.fit(ego1_SE3_ego0))
 
+    def prefers(self, other: Float64, motion: Float64) -> bool:
+        """Whether another motion lays the sweeps on each other clearly better than a given one.
+
+        Only points that tell the two apart are asked: along a street most walls fit wherever the vehicle is.
+        """
+        there, here = (self._scene.distances(self._points, transform) for transform in (other, motion))
+        telling = np.abs(there - here) > _TELLING
+        enough = telling.sum() >= max(_FEWEST, _SHARE * len(telling))
+        return bool(enough and there[telling].mean() < _CLEARLY * here[telling].mean())
+
     def registered(self, before: Float64 | None = None) -> Motion:
         """The motion by registration; the one of the pair before is tried too, for a drive goes on much as it was."""
         motions = [register(self._points, self._scene)]
@@ -75,5 +89,5 @@ class Overlay:
 
     def corrected(self, motion: Motion) -> Motion:
         """The motion that registration makes of a given one."""
-        near = register(self._points, self._scene, motion.ego1_SE3_ego0, reaches=(1.0, 0.5, 0.25))
+        near = register(self._points, self._scene, motion.ego1_SE3_ego0, reaches=(2.0, 1.0, 0.5, 0.25))
         return self.judged(near, "registration")

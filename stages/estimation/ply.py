@@ -66,7 +66,7 @@ def write_ply(cloud: Cloud, columns: Columns) -> bytes:
     ply: Ply = cloud.content
     records = with_columns(ply.records, columns, cloud.path)
     if ply.format != "ascii":
-        records = records.astype(records.dtype.newbyteorder(_ORDERS[ply.format]))
+        records = records.astype(records.dtype.newbyteorder(">" if _ORDERS[ply.format] == ">" else "<"))
     kind = records.dtype
     lines = ["ply", f"format {ply.format} 1.0", *ply.comments, f"element vertex {len(records)}"]
     lines += [f"property {_NAMES.get(kind[name].str[1:], 'double')} {name}" for name in kind.names or ()]

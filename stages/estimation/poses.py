@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Poses of the sweeps from a file: KITTI, TUM, CSV, Argoverse 2's Feather, or a NumPy array."""
 
+from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,18 +105,19 @@ def _at(poses: Poses, time: int, file: Path) -> Float64:
     from scipy.spatial.transform import Rotation, Slerp
 
     assert poses.time_ns is not None
-    after = int(np.searchsorted(poses.time_ns, time))
-    around = [row for row in (after - 1, after) if 0 <= row < len(poses.time_ns)]
-    nearest = min(around, key=lambda row: abs(int(poses.time_ns[row]) - time))
-    if abs(int(poses.time_ns[nearest]) - time) <= _SAME_NS:
-        return poses.world_SE3_ego[nearest]
-    if len(around) < 2 or poses.time_ns[after] - poses.time_ns[after - 1] > _GAP_NS:
-        off = (int(poses.time_ns[nearest]) - time) / 1e9
+    times = poses.time_ns.tolist()
+    after = bisect_left(times, time)
+    around = [row for row in (after - 1, after) if 0 <= row < len(times)]
+    nearest = min(around, key=lambda row: abs(times[row] - time))
+    if abs(times[nearest] - time) <= _SAME_NS:
+        stored: Float64 = poses.world_SE3_ego[nearest]
+        return stored
+    if len(around) < 2 or times[after] - times[after - 1] > _GAP_NS:
         raise InputError(
-            f"{poses.path} has no pose at the time of sweep {file.name} (the nearest is {off:+.3f} s away); "
-            "give poses of the same clock that cover all sweeps"
+            f"{poses.path} has no pose at the time of sweep {file.name} (the nearest is "
+            f"{(times[nearest] - time) / 1e9:+.3f} s away); give poses of the same clock that cover all sweeps"
         )
     start, stop = poses.world_SE3_ego[after - 1], poses.world_SE3_ego[after]
-    share = (time - int(poses.time_ns[after - 1])) / int(poses.time_ns[after] - poses.time_ns[after - 1])
+    share = (time - times[after - 1]) / (times[after] - times[after - 1])
     turn = Slerp([0, 1], Rotation.from_matrix(np.stack([start[:3, :3], stop[:3, :3]])))(share)
     return make_SE3(turn.as_matrix(), (1 - share) * start[:3, 3] + share * stop[:3, 3])

@@ -83,6 +83,13 @@ class Scene:
         cost = (np.minimum(near, _COST_CAP).sum() + missed) / len(points)
         return Fit(float(cost), float(np.median(near)), len(rows) / len(points))
 
+    def distances(self, points: Float64, scene_SE3_points: Float64) -> Float64:
+        """Distance of each point (N, 3) to its plane after a motion, m, at most 0.3, which stands for none too (N,)."""
+        rows, _, distance = self.pairs(transform_points(scene_SE3_points, points), _REACHES[0])
+        result = np.full(len(points), _COST_CAP)
+        result[rows] = np.minimum(np.abs(distance), _COST_CAP)
+        return result
+
 
 def source_points(points: NDArray[np.floating]) -> Float64:
     """The points of a sweep (N, 3) that registration moves: thinned, at most 6000."""
@@ -113,7 +120,8 @@ def thinned(points: NDArray[np.floating], cell: float) -> Float64:
     values = np.asarray(points, dtype=np.float64).reshape(-1, 3)
     keys = np.floor(values / cell).astype(np.int64) + (1 << 20)
     packed = (keys[:, 0] << 42) | (keys[:, 1] << 21) | keys[:, 2]
-    return values[np.sort(np.unique(packed, return_index=True)[1])]
+    kept: Float64 = values[np.sort(np.unique(packed, return_index=True)[1])]
+    return kept
 
 
 def _settled(points: Float64, scene: Scene, start: Float64, reaches: Sequence[float]) -> Float64:

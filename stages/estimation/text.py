@@ -19,7 +19,7 @@ def read_rows(path: Path, body: bytes, kind: np.dtype[Any], count: int) -> NDArr
     try:
         rows = np.loadtxt(io.BytesIO(body), dtype=kind, max_rows=count, ndmin=1, comments=None)
     except ValueError as error:
-        raise InputError(f"{path} has a row that does not fit its header ({' '.join(str(error).split())})") from error
+        raise InputError(f"{path} has a row that does not fit its header ({str(error).split(';')[0]})") from error
     if len(rows) < count:
         raise InputError(f"{path} is truncated: its header tells of {count} points, it holds {len(rows)}")
     return np.asarray(rows)

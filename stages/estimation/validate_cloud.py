@@ -40,7 +40,7 @@ def check_cloud(cloud: Cloud, frame: Frame, box: Range) -> Iterator[Finding]:
     """
     name = cloud.path.name
     if cloud.note:
-        yield Finding("note", "note", f"{name}: {cloud.note}")
+        yield Finding("note", "format", f"{name}: {cloud.note}")
     points = cloud.xyz[cloud.valid]
     if len(points) < len(cloud.xyz):
         count = len(cloud.xyz) - len(points)

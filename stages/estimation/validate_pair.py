@@ -5,13 +5,13 @@
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from models.geometry import inverse_SE3
 from stages.estimation.cloud import Cloud
 from stages.estimation.findings import Finding
 from stages.estimation.motion import Motion, Overlay, turn_deg
 
-_CLEARLY = 0.85  # of the cost: a motion that fits so much better is the right one
 _MOVED_M, _MOVED_DEG = 0.1, 0.3  # less than this cannot be told from standing
 _OFF_M, _OFF_DEG = 0.15, 0.5  # poses that registration moves by more do not belong to the clouds
 _OVERLAP = 0.35  # share of the scene that two consecutive sweeps have in common at least
@@ -50,24 +50,24 @@ def _registered(motion: Motion) -> Finding:
         f"over {fit.overlap:.0%} of the scene"
     )
     if not fit.overlap >= _OVERLAP:
-        text = f"no poses are given, and registration lays no sweep on the other ({told}); give --poses"
+        text = f"no poses are given, and registration lays no sweep on the other ({told}); give --poses or 10 Hz"
         return Finding("error", "registration", text)
     return Finding("warning", "no poses", f"no poses are given; ego motion by registration: {told}; --poses is surer")
 
 
 def _check_poses(overlay: Overlay, motion: Motion) -> Iterator[Finding]:
-    moved = _moves(motion.ego1_SE3_ego0)
-    still, back = overlay.fit(np.eye(4)), overlay.fit(inverse_SE3(motion.ego1_SE3_ego0))
+    given = motion.ego1_SE3_ego0
+    moved = _moves(given)
     if abs(motion.travel[2]) > max(_DIRECTION, *np.abs(motion.travel[:2])):
         text = "the poses go along z, as a camera's do: KITTI's poses want its calibration too, --calib calib.txt"
         yield Finding("error", "camera", text)
-    elif moved and still.cost < _CLEARLY * motion.fit.cost and still.cost <= back.cost:
+    elif moved and overlay.prefers(np.eye(4), given) and not overlay.prefers(inverse_SE3(given), np.eye(4)):
         text = (
             "the sweeps lie on each other better without the poses' motion than with it: they are in one frame "
             "already; give --compensated instead of --poses"
         )
         yield Finding("error", "compensated", text)
-    elif moved and back.cost < _CLEARLY * motion.fit.cost:
+    elif moved and overlay.prefers(inverse_SE3(given), given):
         text = (
             "the sweeps lie on each other better by the inverse of the poses' motion: poses must map the vehicle's "
             "frame into the fixed one; invert them"
@@ -81,7 +81,7 @@ def _check_correction(overlay: Overlay, motion: Motion) -> Iterator[Finding]:
     better = overlay.corrected(motion)
     off = better.ego1_SE3_ego0 @ inverse_SE3(motion.ego1_SE3_ego0)
     metres, degrees = float(np.linalg.norm(off[:3, 3])), turn_deg(off)
-    if (metres > _OFF_M or degrees > _OFF_DEG) and better.fit.cost < _CLEARLY * motion.fit.cost:
+    if (metres > _OFF_M or degrees > _OFF_DEG) and overlay.prefers(better.ego1_SE3_ego0, motion.ego1_SE3_ego0):
         text = (
             f"registration moves the sweeps by another {metres:.2f} m and {degrees:.2f}° to lie better than by the "
             "poses: poses of other sweeps, or of another frame than the points' (KITTI: --calib calib.txt)? Without "
@@ -91,8 +91,8 @@ def _check_correction(overlay: Overlay, motion: Motion) -> Iterator[Finding]:
 
 
 def _check_compensated(overlay: Overlay, motion: Motion) -> Iterator[Finding]:
-    better = overlay.corrected(motion)
-    if _moves(better.ego1_SE3_ego0) and better.fit.cost < _CLEARLY * motion.fit.cost:
+    better = overlay.registered()
+    if _moves(better.ego1_SE3_ego0) and overlay.prefers(better.ego1_SE3_ego0, motion.ego1_SE3_ego0):
         text = (
             f"--compensated is given, but the sweeps lie {np.linalg.norm(better.travel):.2f} m and "
             f"{better.turn_deg:.2f}° apart; leave it out, or give --poses"
@@ -119,5 +119,5 @@ def _check_travel(motion: Motion, timed: bool) -> Iterator[Finding]:
         yield Finding("warning", "backwards", text)
 
 
-def _moves(motion: np.ndarray) -> bool:
+def _moves(motion: NDArray[np.float64]) -> bool:
     return bool(np.linalg.norm(motion[:3, 3]) > _MOVED_M or turn_deg(motion) > _MOVED_DEG)

@@ -5,6 +5,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from stages.estimation.findings import Finding
 from stages.estimation.poses import Poses
@@ -20,7 +21,7 @@ def check_times(time_ns: list[int] | None) -> Iterator[Finding]:
         text = "neither names nor poses tell the sweeps' times; they are taken to be 0.1 s apart, as the network wants"
         yield Finding("note", "no times", text)
         return
-    steps = np.diff(np.array(time_ns, dtype=np.int64)) / 1e9
+    steps = _steps(time_ns)
     step = float(np.median(steps))
     if (steps <= 0).any():
         row = int(np.flatnonzero(steps <= 0)[0])
@@ -44,9 +45,14 @@ def usable_pairs(count: int, time_ns: list[int] | None) -> list[int]:
     """First sweeps of the pairs to estimate: all, but those across a gap in a recording that else has none."""
     if time_ns is None:
         return list(range(count - 1))
-    steps = np.diff(np.array(time_ns, dtype=np.int64)) / 1e9
+    steps = _steps(time_ns)
     longest = max(LONGEST, 1.5 * float(np.median(steps)))
     return [pair for pair in range(count - 1) if steps[pair] <= longest]
+
+
+def _steps(time_ns: list[int]) -> NDArray[np.float64]:
+    times = np.array(time_ns, dtype=np.int64)
+    return np.asarray((times[1:] - times[:-1]) / 1e9)
 
 
 def check_poses(poses: Poses) -> Iterator[Finding]:

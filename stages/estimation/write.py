@@ -5,6 +5,7 @@
 import json
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,7 +69,7 @@ def target(output: Path, files: list[Path]) -> Target:
 
 
 def columns(estimate: Estimate) -> dict[str, NDArray[Any]]:
-    """The columns of the output, each (N,): total and residual flow, m, and four marks."""
+    """The columns of the output, each (N,): total and residual flow, m, and three marks."""
     flows = {"flow": estimate.flow, "residual": estimate.residual}
     result: dict[str, NDArray[Any]] = {
         f"{name}_{axis}": np.ascontiguousarray(values[:, i])
@@ -114,10 +115,20 @@ def pair_record(estimate: Estimate) -> dict[str, Any]:
     }
 
 
+def told(path: Path, estimate: Estimate) -> str:
+    """A line about one result."""
+    row, motion = pair_record(estimate), estimate.motion
+    return (
+        f"{path}: {row['points']:,} points, {row['ground']:,} ground, {row['covered']:,} with a flow of their own, "
+        f"{row['moving']:,} of them faster than {MOVING} m/s; ego motion {np.linalg.norm(motion.travel):.2f} m "
+        f"({motion.source}, residual {motion.fit.residual:.3f} m over {motion.fit.overlap:.0%})"
+    )
+
+
 def write_record(path: Path, pairs: list[dict[str, Any]], findings: list[Finding], made_by: dict[str, str]) -> None:
     """Write the record of a run as JSON."""
-    told = [{"level": finding.level, "name": finding.name, "text": finding.text} for finding in findings]
-    text = json.dumps({"made_by": made_by, "findings": told, "pairs": pairs}, indent=1, ensure_ascii=False)
+    found = [{"level": finding.level, "name": finding.name, "text": finding.text} for finding in findings]
+    text = json.dumps({"made_by": made_by, "findings": found, "pairs": pairs}, indent=1, ensure_ascii=False)
     _replace(path, lambda partial: _write_bytes(partial, f"{text}\n".encode()))
 
 
@@ -128,8 +139,10 @@ def _replace(path: Path, write: Callable[[Path], None]) -> None:
         write(partial)
         os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise InputError(f"output {path} cannot be written ({error.strerror or error})") from error
+    finally:
+        with suppress(OSError):  # none is left, or its folder is no folder
+            partial.unlink()
 
 
 def _write_bytes(path: Path, content: bytes) -> None:
