@@ -73,6 +73,11 @@ class Grid:
         column, row = cell[:, 0].long(), cell[:, 1].long()
         return Cells(row * self.columns + column, points - (minimum + (cell + 0.5) * size))
 
+    def anywhere(self, points: Tensor) -> Tensor:
+        """A point (3,) that is inside, like points."""
+        minimum, size, count = self._on(points)
+        return minimum + (count / 2).floor() * size + size / 2
+
     def _cell(self, points: Tensor) -> Tensor:
         minimum, size, _ = self._on(points)
         return ((points - minimum) / size).floor()

@@ -82,7 +82,8 @@ def open_logs(frames: Path, ground: Path, labels: Path, kind: Labels, log_ids: l
     with_labels = [log for log in log_ids if (labels / f"{log}.h5").exists()]
     without = sorted(set(log_ids) - set(with_labels))
     if without and (kind != "truth" or not with_labels):
-        raise InputError(f"log {without[0]} has no {kind} in {labels}; train.labels={kind} cannot use it")
+        remedy = "name a teacher in teach.source" if kind == "teacher" else f"train.labels={kind} cannot use it"
+        raise InputError(f"log {without[0]} has no {kind} in {labels}; {remedy}")
     return [_open_log(frames / f"{log}.h5", ground / f"{log}.h5", labels / f"{log}.h5", kind) for log in with_labels]
 
 
