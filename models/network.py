@@ -105,7 +105,7 @@ class PillarFlow(nn.Module):
         """
         if not (features.is_cuda and torch.is_grad_enabled()):
             return self.head(features, offset)
-        pieces = zip(features.split(PIECE), offset.split(PIECE), strict=True)
+        pieces = zip(torch.split(features, PIECE), torch.split(offset, PIECE), strict=True)
         flow = [checkpoint(self.head, *piece, use_reentrant=False, preserve_rng_state=False) for piece in pieces]
         return torch.cat(flow)
 
@@ -143,7 +143,7 @@ def _rows_of(image: Tensor, index: Tensor) -> Tensor:
 
 
 class _WideGather(torch.autograd.Function):
-    """Rows of a bfloat16 image in float32, whose gradients are added in float32: a pillar may hold hundreds of points."""
+    """Rows of a bfloat16 image in float32; gradients are added in float32, for pillars of hundreds of points."""
 
     @staticmethod
     def forward(ctx: Any, image: Tensor, index: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from stages.learning.predict import predict_file, predict_tasks
 from stages.learning.teach import NOBODY, TeachParameters, convert_file, convert_tasks, is_weights
-from stages.pipeline.logs import map_logs
+from stages.pipeline.logs import LogTask, map_logs
 from stages.pipeline.main import stage_main
 
 Parameters = TeachParameters
@@ -15,19 +15,18 @@ Parameters = TeachParameters
 def main(split: str, parameters: TeachParameters) -> None:
     """Write `data/teacher/<split>`, one file a log, in the form of predictions."""
     source = Path(parameters.source)
+    by_weights = source != NOBODY and is_weights(source)
+    tasks: list[LogTask] = []
     one_process = False
-    if source == NOBODY:
-        function, tasks, rule = convert_file, [], None
-    elif is_weights(source):
+    if by_weights:
         tasks, one_process = predict_tasks(split, source)
-        function, rule = predict_file, parameters.rule()
-    else:
-        function, tasks, rule = convert_file, convert_tasks(split, source), None
+    elif source != NOBODY:
+        tasks = convert_tasks(split, source)
     map_logs(
         "teach",
-        function,
+        predict_file if by_weights else convert_file,
         tasks,
-        rule,
+        parameters.rule() if by_weights else None,
         outputs={"predictions": Path("data/teacher") / split},
         suffixes={"predictions": ".h5"},
         packages=("numpy", "torch"),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from models.data.samples import Batch
 from models.losses.labels import ClusterLabels
-from models.losses.seflow import seflow_loss
+from models.losses.seflow import seflow_loss, seflow_pp_loss
 from models.losses.supervised import deflow_loss, ff3d_loss, zeroflow_loss
 from models.network import PillarFlow, channels_last
 from models.training.parameters import TrainParameters
@@ -40,7 +40,8 @@ class FlowTraining(LightningModule):
 
     def losses(self, network: nn.Module, batch: Batch, progress: float = 1.0) -> dict[str, Tensor]:
         """Unweighted terms of the loss, and `loss`, their sum by the weights at this share of all steps."""
-        flow = network(batch.cloud0, batch.cloud1)
+        three = self.parameters_of_training.model.sweeps == 3
+        flow = network(batch.cloud0, batch.cloud1, batch.before) if three else network(batch.cloud0, batch.cloud1)
         terms, weights = loss_terms(self.parameters_of_training, flow, batch, progress)
         loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
         return {**terms, "loss": loss}
@@ -117,7 +118,12 @@ def loss_terms(
     target = batch.target
     if isinstance(target, ClusterLabels):
         p = parameters.seflow
-        terms = seflow_loss(flow, batch.cloud0, batch.cloud1, target, p.cap)
+        if parameters.loss == "seflow++":
+            if batch.before is None:
+                raise ValueError("seflow++ needs batches of three sweeps, got two")
+            terms = seflow_pp_loss(flow, batch.cloud0, batch.cloud1, batch.before, target, p.cap)
+        else:
+            terms = seflow_loss(flow, batch.cloud0, batch.cloud1, target, p.cap)
         weights = {name: float(getattr(p, name)) for name in terms}
         weights["static"] *= min(1.0, progress / p.static_warmup) if p.static_warmup > 0 else 1.0
         return terms, weights

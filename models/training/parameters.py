@@ -50,6 +50,11 @@ class TrainParameters:
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 0 and below 1, got {getattr(self, name)}")
 
+    @property
+    def sweeps(self) -> int:
+        """How many sweeps a sample holds: three for DeFlow++ and for the loss seflow++."""
+        return 3 if self.loss == "seflow++" else self.model.sweeps
+
     def augmentation(self) -> AugmentParameters:
         """What augmentation the labels allow: truth and teachers have flow one way only, so nothing is reversed."""
         return self.augment if self.labels == "clusters" else replace(self.augment, reverse=0.0)

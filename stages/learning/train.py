@@ -49,9 +49,8 @@ def train_flow(data: Path, weights: Path, curves: Path, parameters: TrainParamet
     from models.weights import save_weights
 
     folders = {kind: data / kind / "train" for kind in ("frames", "ground", parameters.labels)}
-    logs = open_logs(
-        folders["frames"], folders["ground"], folders[parameters.labels], parameters.labels, log_ids(folders["frames"])
-    )
+    ids = log_ids(folders["frames"])
+    logs = open_logs(*folders.values(), parameters.labels, ids, parameters.sweeps)
     device = choose_device(compute().device)
     history = provenance(logs, parameters, device_name(device))
     key = value_digest({**history, **_writers()})

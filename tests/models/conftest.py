@@ -31,7 +31,7 @@ def parameters() -> TrainParameters:
         schedule=ScheduleParameters("cosine", warmup=0.1, floor=0.1, drop=0.5),
         gradient_clip=5.0,
         ema=0.0,
-        augment=AugmentParameters(flip=0.5, rotation=10.0, scale=0.05, height=0.1, reverse=0.3, drop=0.2),
+        augment=AugmentParameters(flip=0.5, rotation=10.0, scale=0.05, height=0.1, reverse=0.3, drop=0.2, jitter=0.01),
         held_out=0.3,
         seed=7,
     )

@@ -133,7 +133,7 @@ def test_zeroflow_learns_from_a_teacher_that_never_saw_its_logs(
     data: Path, tmp_path: Path, parameters: TrainParameters
 ) -> None:
     """The recipe: a trained network labels the logs, FastFlow3D learns from it by the loss zeroflow, truth unseen."""
-    still = AugmentParameters(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    still = AugmentParameters(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     plain = replace(parameters, augment=still, held_out=0.0)
     teacher = replace(plain, labels="truth", loss="deflow", epochs=40)
     train_flow(data, tmp_path / "teacher.safetensors", tmp_path / "curves", teacher)
