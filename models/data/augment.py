@@ -78,4 +78,4 @@ def jittered(
     if parameters.jitter == 0:
         return points
     noise = random.standard_normal(points.shape, dtype=np.float32).clip(-JITTER_LIMIT, JITTER_LIMIT)
-    return points + np.float32(parameters.jitter) * noise
+    return (points + np.float32(parameters.jitter) * noise).astype(np.float32)

@@ -92,8 +92,8 @@ def open_logs(
     if without and (kind != "truth" or not with_labels):
         remedy = "name a teacher in teach.source" if kind == "teacher" else f"train.labels={kind} cannot use it"
         raise InputError(f"log {without[0]} has no {kind} in {labels}; {remedy}")
-    paths = [[folder / f"{log}.h5" for folder in (frames, ground, labels)] for log in with_labels]
-    return [replace(_open_log(*of_log, kind), sweeps=sweeps) for of_log in paths]
+    opened = [_open_log(frames / f"{log}.h5", ground / f"{log}.h5", labels / f"{log}.h5", kind) for log in with_labels]
+    return [replace(log, sweeps=sweeps) for log in opened]
 
 
 def _open_log(frames_path: Path, ground_path: Path, labels_path: Path, kind: Labels) -> TrainLog:

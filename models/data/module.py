@@ -130,7 +130,7 @@ class PairData(LightningDataModule):
         logs: Sequence[TrainLog],
         grid: Grid,
         seed: int,
-        batch: int,
+        pairs_at_a_time: int,
         held_out: float,
         minimum_dynamic: int,
         augment: AugmentParameters | None,
@@ -150,7 +150,7 @@ class PairData(LightningDataModule):
             )
         self.train, self.held = (PairDataset(logs, pairs, grid, seed) for pairs in (train, held))
         self.train.augment = augment
-        self.seed, self.batch, self.workers = seed, batch, workers
+        self.seed, self.pairs_at_a_time, self.workers = seed, pairs_at_a_time, workers
         self.collate = partial(collate, minimum_dynamic=minimum_dynamic)
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -170,7 +170,7 @@ class PairData(LightningDataModule):
         rank, ranks = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         return DataLoader(
             dataset,
-            batch_size=-(-self.batch // ranks),
+            batch_size=self.pairs_at_a_time,
             sampler=EpochSampler(len(dataset), self.seed, shuffle, rank, ranks),
             collate_fn=self.collate,
             num_workers=self.workers,

@@ -31,8 +31,10 @@ class FlowTraining(LightningModule):
         super().__init__()
         self.parameters_of_training = parameters
         self.network: PillarFlow = channels_last(parameters.model.build())
+        self.network.precision = parameters.precision
         self.average = copy.deepcopy(self.network).requires_grad_(False) if parameters.ema > 0 else None
         self.sums: dict[str, Tensor] = {}
+        self.followed = 0  # steps that the moving average has seen
 
     def trained_network(self) -> nn.Module:
         """The network whose weights are kept: the moving average where there is one."""
@@ -57,9 +59,14 @@ class FlowTraining(LightningModule):
         """Loss of a held-out batch."""
         self._add("held", self.losses(self.trained_network(), batch), batch)
 
+    def on_train_start(self) -> None:
+        """Count on from the step that a resumed training starts with."""
+        self.followed = self.global_step
+
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Follow the weights by their moving average."""
-        if self.average is not None:
+        """Follow the weights by their moving average, once a step."""
+        if self.average is not None and self.global_step > self.followed:
+            self.followed = self.global_step
             follow(self.average, self.network, self.parameters_of_training.ema, self.global_step)
 
     def configure_optimizers(self) -> Any:
@@ -85,11 +92,18 @@ class FlowTraining(LightningModule):
 
     def take_means(self) -> dict[str, float]:
         """Means over the samples since the last call; waits for the device."""
-        sums = {name: float(value) for name, value in self.sums.items()}
+        sums = self._over_all_devices()
         self.sums = {}
         parts = {name.split("/")[0] for name in sums}
         count = {part: sums.pop(f"{part}/samples") for part in sorted(parts)}
         return {name: total / count[name.split("/")[0]] for name, total in sums.items()}
+
+    def _over_all_devices(self) -> dict[str, float]:
+        if self._trainer is None or self.trainer.world_size == 1:
+            return {name: float(value) for name, value in self.sums.items()}
+        total = torch.stack([value.to(self.device, torch.float64) for value in self.sums.values()])
+        torch.distributed.all_reduce(total)
+        return dict(zip(self.sums, total.tolist(), strict=True))
 
 
 @torch.no_grad()

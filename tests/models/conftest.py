@@ -26,6 +26,8 @@ def parameters() -> TrainParameters:
         deflow=DeflowParameters(1.0, 1.0, 1.0),
         epochs=3,
         batch=2,
+        accumulate=1,
+        precision="fp32",
         learning_rate=0.003,
         weight_decay=0.0,
         schedule=ScheduleParameters("cosine", warmup=0.1, floor=0.1, drop=0.5),
