@@ -64,7 +64,8 @@ class Grid:
     def inside(self, points: Tensor) -> Tensor:
         """Which points (N, 3) the grid holds: (N,) bool; a point that is not finite is outside."""
         cell = self._cell(points)
-        return ((cell >= 0) & (cell < self._on(points)[2])).all(dim=1)
+        x, y, z = ((cell >= 0) & (cell < self._on(points)[2])).unbind(1)
+        return x & y & z
 
     def cells(self, points: Tensor) -> Cells:
         """Cell and offset of points (N, 3) that are all inside."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from models.data.logfile import LogColumns, LogFrames
 from models.errors import InputError
-from models.geometry import inverse_SE3, transform_points
+from models.geometry import inverse_SE3
 
 Float32 = NDArray[np.float32]
 
@@ -52,9 +52,9 @@ def read_pair(frames: LogFrames, ground: NDArray[np.bool_], frame: int, sweeps: 
     """
     rows0 = np.flatnonzero(~ground[frames.span(frame)])
     rows1 = np.flatnonzero(~ground[frames.span(frame + 1)])
-    points0 = transform_points(frames.ego1_SE3_ego0(frame), _finite(frames, frame)[rows0])
+    points0 = moved(frames.ego1_SE3_ego0(frame), _finite(frames, frame)[rows0])
     points1 = _finite(frames, frame + 1)[rows1].astype(np.float32)
-    pair = SweepPair(points0.astype(np.float32), points1, rows0, rows1)
+    pair = SweepPair(points0, points1, rows0, rows1)
     return pair if sweeps == 2 else _with_before(pair, frames, ground, frame)
 
 
@@ -62,8 +62,25 @@ def _with_before(pair: SweepPair, frames: LogFrames, ground: NDArray[np.bool_], 
     earlier = frame_before(frames, frame)
     rows = np.flatnonzero(~ground[frames.span(earlier)])
     ego1_SE3_earlier = inverse_SE3(frames.city_SE3_ego[frame + 1]) @ frames.city_SE3_ego[earlier]
-    points = transform_points(ego1_SE3_earlier, _finite(frames, earlier)[rows]).astype(np.float32)
+    points = moved(ego1_SE3_earlier, _finite(frames, earlier)[rows])
     return replace(pair, before=points, rows_before=rows, frame_before=earlier)
+
+
+def moved(dst_SE3_src: NDArray[np.float64], points: NDArray[np.floating[Any]]) -> Float32:
+    """Points (N, 3) of frame src in frame dst, m, computed in float64.
+
+    By columns and not as a product of matrices: a BLAS starts threads for it, which wait for each other where several
+    loaders share the cores (100 ms a sweep instead of half a millisecond).
+    """
+    x, y, z = (np.ascontiguousarray(column, dtype=np.float64) for column in points.T)
+    result = np.empty((len(points), 3), dtype=np.float32)
+    for axis, (a, b, c, shift) in enumerate(dst_SE3_src[:3]):
+        total = x * a
+        total += y * b
+        total += z * c
+        total += shift
+        result[:, axis] = total
+    return result
 
 
 def _finite(frames: LogFrames, frame: int) -> NDArray[np.floating[Any]]:
