@@ -15,6 +15,7 @@ from models.architecture import Architecture
 from models.clouds import concatenate
 from models.errors import InputError
 from models.inference import flow_of_all
+from models.training.compiled import compile_network
 from models.training.parameters import TrainParameters
 from models.unet import norm_gelu
 from models.weights import load_weights
@@ -81,6 +82,7 @@ def _asdict(parameters: TrainParameters) -> dict:
 RANK = """
 import hashlib, json, os
 from pathlib import Path
+from models.training.compiled import compile_network
 from models.training.parameters import TrainParameters
 from stages.learning.ranks import Run
 from stages.pipeline.parameters import from_mapping
@@ -180,3 +182,28 @@ def test_flow_of_all_points_needs_no_cut() -> None:
             assert torch.equal(given_inside, inside) and 0 < inside.sum() < len(inside)
             clouds[0].points[~inside] = torch.tensor([float("nan"), float("inf"), 0.0])
             torch.testing.assert_close(network.everywhere(*clouds)[0], given)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_compiled_network_is_the_same_function_with_the_same_names(precision: str) -> None:
+    """Traced and differentiated as for a GPU, without the last step, which needs one; for any number of points."""
+    architecture = Architecture("deflow", (-8.0, -8.0, -2.0, 8.0, 8.0, 2.0), 1.0, 8, 2)
+    networks = [fill_weights(architecture.build()).train() for _ in range(2)]
+    assert compile_network(networks[1], backend="aot_eager")
+    for network in networks:
+        network.precision = precision
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    for points in (100, 150, 220):
+        generator = torch.Generator().manual_seed(points)
+        clouds = [concatenate([torch.rand(points, 3, generator=generator) * 3.9 - 1.95] * 2) for _ in range(2)]
+        flows = [network(*clouds) for network in networks]
+        torch.testing.assert_close(flows[1], flows[0], atol=1e-6, rtol=1e-5)
+        for network, flow in zip(networks, flows, strict=True):
+            network.zero_grad()
+            flow.square().sum().backward()
+        for (name, a), b in zip(networks[0].named_parameters(), networks[1].parameters(), strict=True):
+            torch.testing.assert_close(b.grad, a.grad, atol=1e-4, rtol=1e-3, msg=name)
+    assert list(networks[1].state_dict()) == list(networks[0].state_dict())
+    assert sum(torch._dynamo.utils.counters["graph_break"].values()) == 0
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 3  # U-Net, and the head at most twice

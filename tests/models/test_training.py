@@ -334,3 +334,12 @@ def test_stage_modules_import_no_framework() -> None:
     code = f"import sys, stages.train, stages.predict; print(sorted({heavy} & set(sys.modules)))"
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
     assert subprocess.check_output([sys.executable, "-c", code], env=environment).strip() == b"[]"
+
+
+def test_logger_that_is_not_installed_is_one_sentence(
+    data: Path, tmp_path: Path, parameters: TrainParameters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCENEFLOW_LOGGER", "wandb")
+    monkeypatch.setattr("stages.learning.train.find_spec", lambda name: None if name == "wandb" else name)
+    with pytest.raises(InputError, match="compute setting logger is wandb, which is not installed"):
+        train_flow(data, tmp_path / "flow.safetensors", tmp_path / "curves", parameters)
