@@ -105,9 +105,7 @@ class PillarFlow(nn.Module):
         """
         if not (features.is_cuda and torch.is_grad_enabled()):
             return self.head(features, offset)
-        pieces = zip(torch.split(features, PIECE), torch.split(offset, PIECE), strict=True)
-        flow = [checkpoint(self.head, *piece, use_reentrant=False, preserve_rng_state=False) for piece in pieces]
-        return torch.cat(flow)
+        return in_pieces(self.head, features, offset, PIECE)
 
     def _check(self, points: Tensor) -> None:
         """Look at the points where that does not wait for a device."""
@@ -155,6 +153,12 @@ class _WideGather(torch.autograd.Function):
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
         (index,) = ctx.saved_tensors
         return upstream.new_zeros(ctx.shape).index_add_(0, index, upstream).to(ctx.dtype), None
+
+
+def in_pieces(head: nn.Module, features: Tensor, offset: Tensor, size: int) -> Tensor:
+    """A head on features (N, C) and offsets (N, 3), `size` points at a time, each kept for backward by input alone."""
+    pieces = zip(torch.split(features, size), torch.split(offset, size), strict=True)
+    return torch.cat([checkpoint(head, *piece, use_reentrant=False, preserve_rng_state=False) for piece in pieces])
 
 
 def crop(clouds: Clouds, grid: Grid) -> tuple[Clouds, Tensor]:

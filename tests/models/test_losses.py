@@ -251,6 +251,20 @@ def test_gradient_by_finite_differences() -> None:
     assert torch.autograd.gradcheck(total, flow, eps=1e-7, atol=1e-5, rtol=1e-4, fast_mode=True)
 
 
+def test_gradient_of_seflow_pp_by_finite_differences() -> None:
+    samples = [random_sample(seed) for seed in range(2)]
+    cloud0, cloud1 = (concatenate([s[i].double() for s in samples]) for i in (0, 1))
+    labels = [[s[i] for s in samples] for i in (3, 4)]
+    prepared = cluster_labels(labels[0], labels[1], 5, labels[1])
+    before = concatenate([s[1].double() - 0.1 for s in samples])
+    flow = torch.cat([s[2] for s in samples]).double().requires_grad_()
+
+    def total(f: Tensor) -> Tensor:
+        return torch.stack(list(seflow_pp_loss(f, cloud0, cloud1, before, prepared, CAP).values()))
+
+    assert torch.autograd.gradcheck(total, flow, eps=1e-7, atol=1e-5, rtol=1e-4, fast_mode=True)
+
+
 def test_static_flow_of_zero_has_a_finite_gradient() -> None:
     p0, p1, _, labels = ssl_sample(0)
     flow = torch.zeros_like(p0, requires_grad=True)
