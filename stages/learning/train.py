@@ -50,7 +50,8 @@ def train_flow(data: Path, weights: Path, curves: Path, parameters: TrainParamet
 
     machine = compute()
     device = choose_device(machine.device)
-    workers = machine.workers // machine.devices if device == "cuda" else 0  # a CPU is busy with the network itself
+    # A CPU is busy with the network itself; for a GPU eight read more than it can use.
+    workers = min(8, max(1, machine.workers // machine.devices)) if device == "cuda" else 0
     run = Run(data, parameters, device, machine.devices, Path(), workers, machine.compile)
     logs = run.logs()
     history = provenance(logs, parameters, device_name(device, machine.devices))
