@@ -11,6 +11,7 @@ points, a stated number of each. Beside torch it needs numpy, scipy, h5py, pyarr
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
 import sys
@@ -50,13 +51,13 @@ class Bench:
         self.name = device_name(device) if device == "cuda" else cpu_name(torch.get_num_threads())
         stored = np.load(Path(os.environ["AV2_ROOT"]) / "pair_88k.npz")
         self.pair = [stored[name][::thin].astype(np.float32) for name in ("pc0", "pc1")]
-        self.batch = self._batch().to(torch.device(device))
+        grid = self.architecture().grid()
+        self.samples = [labelled(self.pair, 2 * np.pi * copy / 16, grid) for copy in range(copies)]
+        self.batch = self.batch_of(copies)
 
-    def _batch(self) -> Batch:
-        samples = [
-            labelled(self.pair, 2 * np.pi * copy / 16, self.architecture().grid()) for copy in range(self.copies)
-        ]
-        return collate(samples, minimum_dynamic=64)
+    def batch_of(self, copies: int) -> Batch:
+        samples = [self.samples[number % len(self.samples)] for number in range(copies)]
+        return collate(samples, minimum_dynamic=64).to(torch.device(self.device))
 
     def architecture(self, kind: Any = "deflow", iterations: int = 2) -> Architecture:
         return Architecture(kind, PUBLISHED, self.voxel, 32, iterations)
@@ -94,9 +95,12 @@ def stand_in(seeds_of: NDArray[np.float32], points: NDArray[np.float32]) -> NDAr
     return label
 
 
-def training(bench: Bench, architecture: Architecture, precision: str, compiled: bool) -> tuple[FlowTraining, Any]:
+def training(
+    bench: Bench, architecture: Architecture, precision: str, compiled: bool, batch: Batch | None = None
+) -> tuple[FlowTraining, Any]:
     """A network on the device and one step of its training."""
     torch.manual_seed(0)
+    batch = batch or bench.batch
     module = FlowTraining(training_parameters(architecture, precision, bench.copies)).to(bench.device).train()
     if compiled:
         compile_network(module.network)
@@ -105,7 +109,7 @@ def training(bench: Bench, architecture: Architecture, precision: str, compiled:
 
     def step() -> None:
         optimiser.zero_grad(set_to_none=True)
-        module.losses(module.network, bench.batch)["loss"].backward()
+        module.losses(module.network, batch)["loss"].backward()
         torch.nn.utils.clip_grad_norm_(module.network.parameters(), CLIP)
         optimiser.step()
 
@@ -129,6 +133,26 @@ def step_rows(bench: Bench, case: str, architecture: Architecture, precision: st
     if bench.device == "cuda":
         peak = torch.cuda.max_memory_allocated() / 2**30
         rows.append(bench.row(f"{case}_peak_gib", [peak], "GiB", precision=precision, compiled=compiled))
+    return rows
+
+
+def memory_rows(bench: Bench) -> Rows:
+    """The most memory of a step by batch, network and precision; where it does not fit the row says so."""
+    if bench.device != "cuda":
+        return []
+    rows: Rows = []
+    for kind, precision, copies in itertools.product(("deflow", "fastflow3d"), ("bf16", "fp32"), (1, 2, 4, 8, 16, 32)):
+        case = f"memory_{kind}_{precision}_b{copies}"
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
+        try:
+            batch = bench.batch_of(copies)
+            _, step = training(bench, bench.architecture(kind, 2), precision, False, batch)
+            step()
+            step()
+            rows.append(bench.row(case, [torch.cuda.max_memory_allocated() / 2**30], "GiB"))
+        except torch.OutOfMemoryError as error:
+            rows.append(failed(case, "GiB", bench.name, error))
     return rows
 
 
@@ -213,6 +237,7 @@ def cases(bench: Bench) -> list[tuple[str, Callable[[], Rows]]]:
         ("inference", lambda: inference_rows(bench)),
         ("profile", lambda: profile_rows(bench, training)),
         ("precision", lambda: precision_rows(bench, bench.repeats)),
+        ("memory", lambda: memory_rows(bench)),
         ("loading", lambda: loading_rows(bench, training, labelled)),
     ]
     return found
