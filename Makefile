@@ -11,7 +11,7 @@ PLAIN := kernels models stages
 BASE ?= HEAD
 # Columns of `make experiments`: the numbers that people quote, and every parameter in which experiments differ.
 HEADLINE ?= model\.bucketed\.dynamic\.mean|model\.threeway\.(mean|dynamic_iou)$$
-SECTIONS := data|simulate|catalog|ingest|ground|truth|dynamic|cluster|quality|train|predict|evaluate|submit|render
+SECTIONS := data|simulate|catalog|ingest|ground|truth|dynamic|cluster|quality|teach|train|predict|evaluate|submit|render
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test repro catalog test test-full gpu-check compare experiments recompute gate check share push explain lint format deps clean docs verify faults default-weights
@@ -53,12 +53,13 @@ test-full: setup-test ## Run all tests: the long ones too, and those that need a
 	$(BIN)/python -m pip install --quiet --editable '.[s3,ssh,test-full]'
 	python -m pytest -m "slow or not slow"
 
-gpu-check: setup-test ## Test the kernels on a GPU, run them under compute-sanitizer and time them (needs AV2_ROOT)
+gpu-check: setup-test ## Test kernels and training on a GPU, the kernels under compute-sanitizer too, and time them (needs AV2_ROOT)
 	@python -c 'import sys, torch; torch.cuda.is_available() or sys.exit("error: torch sees no CUDA device here")'
-	python -m pytest -m gpu tests/kernels
+	python -m pytest -m gpu tests/kernels tests/models
 	for tool in memcheck racecheck; do PYTORCH_NO_CUDA_MEMORY_CACHING=1 \
 	  compute-sanitizer --tool $$tool --error-exitcode 1 python -m tests.kernels.sanitize || exit 1; done
 	python -m tests.kernels.benchmark metrics/benchmarks/kernels.json
+	python -m tests.models.benchmark metrics/benchmarks/training.json
 
 compare: setup ## Train SeFlow, DeFlow and FastFlow3D on the current data as experiments; one table in metrics/compare.md
 	@python -m stages.compare

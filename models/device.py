@@ -18,8 +18,17 @@ def choose_device(wanted: str) -> str:
     return wanted
 
 
-def device_name(device: str) -> str:
-    """Kind of device, for provenance: the GPU's name, or the CPU's vector instructions."""
+def prepare(device: str) -> None:
+    """Choose how a GPU multiplies: float32 through TF32, convolutions by the fastest algorithm for their shape."""
+    if device == "cuda":
+        torch.set_float32_matmul_precision("high")
+        torch.backends.cudnn.benchmark = True
+
+
+def device_name(device: str, devices: int = 1) -> str:
+    """Kind of device, for provenance: the GPU's name, or the CPU's vector instructions; how many, if several."""
+    if devices > 1:
+        return f"{devices} x {device_name(device)}"
     if device == "cuda":
         return torch.cuda.get_device_name()
     return f"cpu {torch.backends.cpu.get_cpu_capability()}"

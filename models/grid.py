@@ -64,7 +64,8 @@ class Grid:
     def inside(self, points: Tensor) -> Tensor:
         """Which points (N, 3) the grid holds: (N,) bool; a point that is not finite is outside."""
         cell = self._cell(points)
-        return ((cell >= 0) & (cell < self._on(points)[2])).all(dim=1)
+        x, y, z = ((cell >= 0) & (cell < self._on(points)[2])).unbind(1)
+        return x & y & z
 
     def cells(self, points: Tensor) -> Cells:
         """Cell and offset of points (N, 3) that are all inside."""
@@ -72,6 +73,11 @@ class Grid:
         minimum, size, _ = self._on(points)
         column, row = cell[:, 0].long(), cell[:, 1].long()
         return Cells(row * self.columns + column, points - (minimum + (cell + 0.5) * size))
+
+    def anywhere(self, points: Tensor) -> Tensor:
+        """A point (3,) that is inside, like points."""
+        minimum, size, count = self._on(points)
+        return minimum + (count / 2).floor() * size + size / 2
 
     def _cell(self, points: Tensor) -> Tensor:
         minimum, size, _ = self._on(points)

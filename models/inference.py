@@ -9,11 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from models.clouds import concatenate
+from models.clouds import Clouds, concatenate
 from models.data.logfile import LogFrames
 from models.data.pairs import SweepPair, read_pair
 from models.network import PillarFlow, crop
+from models.published.frames import published_pair
+from models.weights import Frame
 
 
 @dataclass(frozen=True)
@@ -27,19 +30,33 @@ class LogPrediction:
 
 def predict_pair(network: PillarFlow, pair: SweepPair, device: str) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
     """Residual flow (N0, 3) m of sweep 0 of a pair, 0 outside the grid, and which points are inside (N0,)."""
-    cloud0 = concatenate([torch.from_numpy(pair.points0)]).to(torch.device(device))
-    cloud1 = concatenate([torch.from_numpy(pair.points1)]).to(torch.device(device))
-    kept0, inside = crop(cloud0, network.grid)
-    kept1, _ = crop(cloud1, network.grid)
+    sweeps = [points for points in (pair.points0, pair.points1, pair.before) if points is not None]
+    clouds = [concatenate([torch.from_numpy(points)]).to(torch.device(device)) for points in sweeps]
     with torch.inference_mode():
-        flow = network(kept0, kept1).float()
-    residual = torch.zeros_like(cloud0.points)
-    residual[inside] = flow
+        residual, inside = flow_of_all(network, clouds)
     return residual.cpu().numpy(), inside.cpu().numpy()
 
 
+def flow_of_all(network: PillarFlow, clouds: list[Clouds]) -> tuple[Tensor, Tensor]:
+    """Residual flow of every point of sweep 0, 0 outside the grid.
+
+    Args:
+        network: In evaluation mode.
+        clouds: Sweep 0, sweep 1 and, for a network of three sweeps, the one before; points may lie anywhere.
+
+    Returns:
+        (N0, 3) m, and which points are inside (N0,). On a GPU nothing waits for it.
+    """
+    if clouds[0].points.is_cuda:
+        return network.everywhere(*clouds)
+    kept, inside = zip(*(crop(cloud, network.grid) for cloud in clouds), strict=True)
+    residual = torch.zeros_like(clouds[0].points)
+    residual[inside[0]] = network(*kept).float()
+    return residual, inside[0]
+
+
 def predict_log(
-    network: PillarFlow, frames: LogFrames, ground: NDArray[np.bool_], device: str = "cpu"
+    network: PillarFlow, frames: LogFrames, ground: NDArray[np.bool_], device: str = "cpu", points: Frame = "ego"
 ) -> LogPrediction:
     """Predict all pairs of a log.
 
@@ -48,13 +65,18 @@ def predict_log(
         frames: The log.
         ground: (P,) points that the network does not see.
         device: cpu or cuda.
+        points: What the network's points are in, as its weights file says.
     """
     residual = np.zeros((frames.num_points, 3), dtype=np.float32)
     covered = np.zeros(frames.num_points, dtype=np.bool_)
     has_flow = np.zeros(frames.num_frames, dtype=np.bool_)
     for frame in frames.pairs():
-        pair = read_pair(frames, ground, int(frame))
+        pair = read_pair(frames, ground, int(frame), network.sweeps)
         rows = frames.span(int(frame)).start + pair.rows0
-        residual[rows], covered[rows] = predict_pair(network, pair, device)
+        more: NDArray[np.float32] | float = 0.0
+        if points == "sensor":
+            pair, more = published_pair(frames, pair, int(frame))
+        flow, inside = predict_pair(network, pair, device)
+        residual[rows], covered[rows] = np.where(inside[:, None], flow + more, 0), inside
         has_flow[frame] = True
     return LogPrediction(residual, covered, has_flow)

@@ -4,16 +4,21 @@
 
 from __future__ import annotations
 
+from typing import Any, Literal
+
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from models.clouds import Clouds, take
-from models.grid import Grid
+from models.grid import Cells, Grid
 from models.heads import GRUHead, LinearHead
 from models.pillars import Embedder
 from models.unet import FastFlow3DUNet
 
 CHANNELS = 32  # of the published networks' pillars
+PIECE = 262_144  # points of a piece of the head in training on a GPU
+Precision = Literal["fp32", "bf16"]
 FIRST_FLOW = 0.1  # share of Xavier's range that the last layer starts with
 
 
@@ -33,6 +38,7 @@ class PillarFlow(nn.Module):
         self.grid = grid
         self.embedder = Embedder(grid, width)
         self.sweeps = sweeps
+        self.precision: Precision = "fp32"  # of the U-Net; coordinates, head and flow are float32 always
         self.backbone = FastFlow3DUNet(width, sweeps)
 
     def forward(self, cloud0: Clouds, cloud1: Clouds, before: Clouds | None = None) -> Tensor:
@@ -46,23 +52,60 @@ class PillarFlow(nn.Module):
         Returns:
             (N0, 3) m, in the axes of sweep 1's ego frame.
         """
-        batch = cloud0.size
+        clouds = self._in_order(cloud0, cloud1, before)
+        points = torch.cat([cloud.points for cloud in clouds])
+        self._check(points)
+        cells = self.grid.cells(points)
+        pillars = self.embedder(points, cells, _images(clouds), self.sweeps * cloud0.size)
+        rows = _rows_of_sweep0(cloud0, before)
+        index = cells.index[rows] + cloud0.sample * (self.grid.rows * self.grid.columns)
+        return self._flow(pillars, index, cells.offset[rows])
+
+    def everywhere(self, cloud0: Clouds, cloud1: Clouds, before: Clouds | None = None) -> tuple[Tensor, Tensor]:
+        """Residual flow where points may lie outside the grid; nothing waits for the device. In evaluation alone.
+
+        Returns:
+            (N0, 3) m, 0 outside the grid, and which points are inside (N0,).
+        """
+        clouds = self._in_order(cloud0, cloud1, before)
+        points = torch.cat([cloud.points for cloud in clouds])
+        inside = self.grid.inside(points)
+        cells = self.grid.cells(torch.where(inside[:, None], points, self.grid.anywhere(points)))
+        images = self.sweeps * cloud0.size
+        size = self.grid.rows * self.grid.columns
+        image = _images(clouds)
+        outside = Cells(torch.where(inside, cells.index, (images - image) * size), cells.offset)
+        pillars = self.embedder(points.nan_to_num(0.0, 0.0, 0.0), outside, image, images, spare=1)
+        rows = _rows_of_sweep0(cloud0, before)
+        flow = self._flow(pillars, cells.index[rows] + cloud0.sample * size, cells.offset[rows])
+        return torch.where(inside[rows, None], flow, 0.0), inside[rows]
+
+    def _in_order(self, cloud0: Clouds, cloud1: Clouds, before: Clouds | None) -> list[Clouds]:
+        """The sweeps from the earliest to the last."""
         clouds = [cloud0, cloud1] if before is None else [before, cloud0, cloud1]
         if len(clouds) != self.sweeps:
             raise ValueError(f"this network sees {self.sweeps} sweeps, got {len(clouds)}")
-        if any(cloud.size != batch for cloud in clouds):
+        if any(cloud.size != cloud0.size for cloud in clouds):
             sizes = " and ".join(str(cloud.size) for cloud in clouds)
             raise ValueError(f"all sweeps must hold the same number of clouds, got {sizes}")
-        points = torch.cat([cloud.points for cloud in clouds])
-        self._check(points)
-        image = torch.cat([cloud.sample + batch * number for number, cloud in enumerate(clouds)])
-        cells = self.grid.cells(points)
-        pillars = self.embedder(points, cells, image, self.sweeps * batch)
-        decoded = self.backbone(pillars)
-        first = 0 if before is None else len(before.points)
-        rows = slice(first, first + len(cloud0.points))
-        index = cells.index[rows] + cloud0.sample * (self.grid.rows * self.grid.columns)
-        return self.head(self._gather(pillars, decoded, index), cells.offset[rows])
+        return clouds
+
+    def _flow(self, pillars: Tensor, index: Tensor, offset: Tensor) -> Tensor:
+        """Flow of points by the index (N,) of their pillar in an image of the batch and their offset (N, 3)."""
+        if self.precision == "fp32":
+            return self._points(self._gather(pillars, self.backbone(pillars), index), offset)
+        with torch.autocast(pillars.device.type, torch.bfloat16):
+            decoded = self.backbone(pillars.to(torch.bfloat16))
+        return self._points(self._gather(pillars, decoded, index), offset)
+
+    def _points(self, features: Tensor, offset: Tensor) -> Tensor:
+        """The head; in training on a GPU in pieces that are computed again in the backward pass.
+
+        A GRU keeps a dozen values of each feature of each point and iteration: at sixteen sweeps more than the U-Net.
+        """
+        if not (features.is_cuda and torch.is_grad_enabled()):
+            return self.head(features, offset)
+        return in_pieces(self.head, features, offset, PIECE)
 
     def _check(self, points: Tensor) -> None:
         """Look at the points where that does not wait for a device."""
@@ -76,7 +119,46 @@ class PillarFlow(nn.Module):
     def _gather(self, pillars: Tensor, decoded: Tensor, index: Tensor) -> Tensor:
         images = [*pillars.chunk(self.sweeps), decoded]
         flat = [image.permute(0, 2, 3, 1).reshape(-1, image.shape[1]) for image in images]
-        return torch.cat([image.index_select(0, index) for image in flat], dim=1)
+        return torch.cat([_rows_of(image, index) for image in flat], dim=1)
+
+
+def _images(clouds: list[Clouds]) -> Tensor:
+    """The image of each point: those of the first sweep, then those of the next."""
+    return torch.cat([cloud.sample + cloud.size * number for number, cloud in enumerate(clouds)])
+
+
+def _rows_of_sweep0(cloud0: Clouds, before: Clouds | None) -> slice:
+    first = 0 if before is None else len(before.points)
+    return slice(first, first + len(cloud0.points))
+
+
+def _rows_of(image: Tensor, index: Tensor) -> Tensor:
+    """Rows `index` of an image (M, C) in float32."""
+    if image.dtype != torch.bfloat16:
+        return image.index_select(0, index)
+    rows: Tensor = _WideGather.apply(image, index)  # type: ignore[no-untyped-call]
+    return rows
+
+
+class _WideGather(torch.autograd.Function):
+    """Rows of a bfloat16 image in float32; gradients are added in float32, for pillars of hundreds of points."""
+
+    @staticmethod
+    def forward(ctx: Any, image: Tensor, index: Tensor) -> Tensor:
+        ctx.save_for_backward(index)
+        ctx.shape, ctx.dtype = image.shape, image.dtype
+        return image.index_select(0, index).float()
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor, None]:
+        (index,) = ctx.saved_tensors
+        return upstream.new_zeros(ctx.shape).index_add_(0, index, upstream).to(ctx.dtype), None
+
+
+def in_pieces(head: nn.Module, features: Tensor, offset: Tensor, size: int) -> Tensor:
+    """A head on features (N, C) and offsets (N, 3), `size` points at a time, each kept for backward by input alone."""
+    pieces = zip(torch.split(features, size), torch.split(offset, size), strict=True)
+    return torch.cat([checkpoint(head, *piece, use_reentrant=False, preserve_rng_state=False) for piece in pieces])
 
 
 def crop(clouds: Clouds, grid: Grid) -> tuple[Clouds, Tensor]:

@@ -46,7 +46,7 @@ class Embedder(nn.Module):
         self.channels = channels
         self.feature_net = PillarFeatures(channels)
 
-    def forward(self, points: Tensor, cells: Cells, image: Tensor, images: int) -> Tensor:
+    def forward(self, points: Tensor, cells: Cells, image: Tensor, images: int, spare: int = 0) -> Tensor:
         """Canvas of pillar features.
 
         Args:
@@ -54,6 +54,7 @@ class Embedder(nn.Module):
             cells: Their cells.
             image: (N,) the image each point belongs to.
             images: Number of images.
+            spare: Pillars behind the last image that points may fall into and that no image shows.
 
         Returns:
             (images, channels, rows, columns), channels last in memory; empty pillars are 0.
@@ -61,10 +62,12 @@ class Embedder(nn.Module):
         rows, columns = self.grid.rows, self.grid.columns
         pillar = image * (rows * columns) + cells.index
         ones = torch.ones_like(points[:, :1])
-        total = points.new_zeros(images * rows * columns, 4)
-        total = total.index_add(0, pillar, torch.cat([points, ones], dim=1))[pillar]
+        pillars = images * rows * columns
+        total = points.new_zeros(pillars + spare, 4)
+        total = total.index_add_(0, pillar, torch.cat([points, ones], dim=1))[pillar]
         count = total[:, 3:]
         features = torch.cat([points, points - total[:, :3] / count, cells.offset], dim=1)
         means = self.feature_net(features) / count
-        canvas = means.new_zeros(images * rows * columns, self.channels).index_add(0, pillar, means)
+        canvas = means.new_zeros(pillars + spare, self.channels).index_add_(0, pillar, means)
+        canvas = canvas[:pillars] if spare else canvas
         return canvas.view(images, rows, columns, self.channels).permute(0, 3, 1, 2)

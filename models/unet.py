@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -20,9 +22,88 @@ class ConvNormGELU(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Image (B, in, H, W) to (B, out, H / stride, W / stride)."""
         image = self.conv(image)
-        if image.shape[-2:] != (1, 1):
-            image = self.batchnorm(image)
-        return F.gelu(image)
+        if image.shape[-2:] == (1, 1):
+            return F.gelu(image)
+        if image.is_cuda and self._saves_memory():
+            return norm_gelu(image, self.batchnorm)
+        return F.gelu(self.batchnorm(image))
+
+    def _saves_memory(self) -> bool:
+        """Whether to norm by the function below: not where a compiler saves it anyway, nor over several GPUs."""
+        plain = type(self.batchnorm) is nn.BatchNorm2d and not torch.compiler.is_compiling()
+        return self.training and torch.is_grad_enabled() and plain
+
+
+def norm_gelu(image: Tensor, norm: nn.BatchNorm2d) -> Tensor:
+    """GELU of the batch norm in training, which keeps the image (B, C, H, W) alone and not its norm for backward.
+
+    A third of the encoder's memory; the norm is made again from the image and its statistics.
+    """
+    assert norm.num_batches_tracked is not None
+    norm.num_batches_tracked.add_(1)
+    result: Tensor = _NormGELU.apply(  # type: ignore[no-untyped-call]
+        image, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.momentum, norm.eps
+    )
+    return result
+
+
+class _NormGELU(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        image: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        running_mean: Tensor,
+        running_var: Tensor,
+        momentum: float,
+        eps: float,
+    ) -> Tensor:
+        normed, mean, inverse_std = torch.native_batch_norm(
+            image, weight, bias, running_mean, running_var, True, momentum, eps
+        )
+        ctx.save_for_backward(image, weight, bias, mean, inverse_std)
+        ctx.eps = eps
+        return F.gelu(normed)
+
+    @staticmethod
+    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+        image, weight, bias, mean, inverse_std = ctx.saved_tensors
+        shape = (1, -1, 1, 1)
+        scale = weight * inverse_std
+        shift = bias - mean * scale
+        normed = torch.addcmul(shift.view(shape), image, scale.view(shape)).to(image.dtype)
+        through = torch.ops.aten.gelu_backward(upstream, normed)
+        of_image, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
+            through, image, weight, None, None, mean, inverse_std, True, ctx.eps, [True, True, True]
+        )
+        return of_image, of_weight, of_bias, None, None, None, None
+
+
+class Double(nn.Module):
+    """Bilinear upsampling to twice the size."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C, 2H, 2W)."""
+        if image.is_cuda:
+            return double(image)
+        return F.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
+
+
+def double(image: Tensor) -> Tensor:
+    """The same by shifted sums along each axis, channels last in memory.
+
+    Torch's own backward on a GPU adds each value to four others by atomics, in the image's type: slow in bfloat16, and
+    inexact.
+    """
+    image = image.permute(0, 2, 3, 1)
+    for axis in (1, 2):
+        size = image.shape[axis]
+        before = torch.cat([image.narrow(axis, 0, 1), image.narrow(axis, 0, size - 1)], dim=axis)
+        after = torch.cat([image.narrow(axis, 1, size - 1), image.narrow(axis, size - 1, 1)], dim=axis)
+        pairs = torch.stack([torch.lerp(image, before, 0.25), torch.lerp(image, after, 0.25)], dim=axis + 1)
+        image = pairs.flatten(axis, axis + 1)
+    return image.permute(0, 3, 1, 2)
 
 
 class UpsampleSkip(nn.Module):
@@ -30,8 +111,7 @@ class UpsampleSkip(nn.Module):
 
     def __init__(self, coarse: int, skip: int, out: int) -> None:
         super().__init__()
-        up = nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False)
-        self.u1_u2 = nn.Sequential(nn.Conv2d(coarse, skip, 1), up)
+        self.u1_u2 = nn.Sequential(nn.Conv2d(coarse, skip, 1), Double())
         self.u3 = nn.Conv2d(skip, skip, 1)
         self.u4_u5 = nn.Sequential(nn.Conv2d(2 * skip, out, 3, padding=1), nn.Conv2d(out, out, 3, padding=1))
 

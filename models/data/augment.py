@@ -21,6 +21,7 @@ class AugmentParameters:
     height: float  # m, largest shift along z either way
     reverse: float  # probability to swap the sweeps; self-supervised training only
     drop: float  # share of the points of each sweep to leave out
+    jitter: float  # m, standard deviation of the noise on each coordinate of each point
 
     def __post_init__(self) -> None:
         for name in ("flip", "reverse"):
@@ -32,8 +33,9 @@ class AugmentParameters:
             raise ValueError(f"scale must be at least 0 and below 1, got {self.scale}")
         if not 0 <= self.drop < 1:
             raise ValueError(f"drop must be at least 0 and below 1, got {self.drop}")
-        if self.height < 0:
-            raise ValueError(f"height must not be negative, got {self.height} m")
+        for name in ("height", "jitter"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} must not be negative, got {getattr(self, name)} m")
 
 
 @dataclass(frozen=True)
@@ -64,3 +66,16 @@ def draw(parameters: AugmentParameters, random: np.random.Generator) -> Change:
     linear = scale * turn @ np.diag([flip_x, flip_y, 1.0])
     shift = np.array([0, 0, parameters.height * (2 * uniform[4] - 1)])
     return Change(linear.astype(np.float32), shift.astype(np.float32), bool(uniform[5] < parameters.reverse))
+
+
+JITTER_LIMIT = 5.0  # standard deviations; the published limit, 0.05 m at 0.01 m
+
+
+def jittered(
+    points: NDArray[np.float32], parameters: AugmentParameters, random: np.random.Generator
+) -> NDArray[np.float32]:
+    """Points (N, 3) with noise of their own; flow and labels stay those of the point without it."""
+    if parameters.jitter == 0:
+        return points
+    noise = random.standard_normal(points.shape, dtype=np.float32).clip(-JITTER_LIMIT, JITTER_LIMIT)
+    return (points + np.float32(parameters.jitter) * noise).astype(np.float32)

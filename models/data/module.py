@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from lightning import LightningDataModule
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from models.data.augment import AugmentParameters, draw
+from models.data.augment import AugmentParameters, draw, jittered
 from models.data.labels import TrainLog
 from models.data.samples import Batch, Sample, collate
 from models.errors import InputError
@@ -66,7 +67,7 @@ class PairDataset(Dataset[Sample]):
         if self.augment is not None:
             random = np.random.default_rng([_CHANGES, self.seed, epoch, number])
             sample = changed(sample, self.augment, random)
-        inside = [self.grid.inside(torch.from_numpy(points)).numpy() for points in (sample.points0, sample.points1)]
+        inside = [self.grid.inside(torch.from_numpy(points)).numpy() for points in sample.clouds()]
         return sample.keep(*inside)
 
 
@@ -74,13 +75,25 @@ def changed(sample: Sample, augment: AugmentParameters, random: np.random.Genera
     """The sample after a random change."""
     change = draw(augment, random)
     if augment.drop > 0:
-        left = [random.random(len(points)) >= augment.drop for points in (sample.points0, sample.points1)]
+        left = [random.random(len(points)) >= augment.drop for points in sample.clouds()]
         sample = sample.keep(*left)
-    points0, points1 = change.points(sample.points0), change.points(sample.points1)
-    if change.reverse:
-        return Sample(points1, points0, labels0=sample.labels1, labels1=sample.labels0)
+    clouds = [jittered(change.points(points), augment, random) for points in sample.clouds()]
     flow = None if sample.flow is None else change.flow(sample.flow)
-    return Sample(points0, points1, sample.labels0, sample.labels1, flow, sample.valid, sample.category)
+    moved = replace(sample, points0=clouds[0], points1=clouds[1], flow=flow, before=(*clouds, None)[2])
+    return _reversed(moved) if change.reverse else moved
+
+
+def _reversed(sample: Sample) -> Sample:
+    """The sample with time running backward; of three sweeps the middle one stays in the middle."""
+    if sample.before is not None:
+        return replace(
+            sample,
+            points1=sample.before,
+            before=sample.points1,
+            labels1=sample.labels_before,
+            labels_before=sample.labels1,
+        )
+    return Sample(sample.points1, sample.points0, labels0=sample.labels1, labels1=sample.labels0)
 
 
 class EpochSampler(Sampler[tuple[int, int]]):
@@ -117,7 +130,7 @@ class PairData(LightningDataModule):
         logs: Sequence[TrainLog],
         grid: Grid,
         seed: int,
-        batch: int,
+        pairs_at_a_time: int,
         held_out: float,
         minimum_dynamic: int,
         augment: AugmentParameters | None,
@@ -137,7 +150,7 @@ class PairData(LightningDataModule):
             )
         self.train, self.held = (PairDataset(logs, pairs, grid, seed) for pairs in (train, held))
         self.train.augment = augment
-        self.seed, self.batch, self.workers = seed, batch, workers
+        self.seed, self.pairs_at_a_time, self.workers = seed, pairs_at_a_time, workers
         self.collate = partial(collate, minimum_dynamic=minimum_dynamic)
 
     def train_dataloader(self) -> DataLoader[Any]:
@@ -157,7 +170,7 @@ class PairData(LightningDataModule):
         rank, ranks = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
         return DataLoader(
             dataset,
-            batch_size=-(-self.batch // ranks),
+            batch_size=self.pairs_at_a_time,
             sampler=EpochSampler(len(dataset), self.seed, shuffle, rank, ranks),
             collate_fn=self.collate,
             num_workers=self.workers,

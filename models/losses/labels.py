@@ -34,6 +34,22 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Backward:
+    """Dynamic rows for the comparison with the sweep before; none where that or the forward pair has too few."""
+
+    dynamic0: Rows  # of cloud 0
+    before: Rows  # of the sweep before
+
+    def to(self, device: torch.device) -> Backward:
+        """The same on `device`."""
+        return Backward(self.dynamic0.to(device), self.before.to(device))
+
+    def pin_memory(self) -> Backward:
+        """The same in page-locked memory."""
+        return Backward(self.dynamic0.pin_memory(), self.before.pin_memory())
+
+
+@dataclass(frozen=True)
 class ClusterLabels:
     """What the self-supervised losses need to know of the points of a batch.
 
@@ -48,6 +64,7 @@ class ClusterLabels:
     cluster: Tensor  # (C,) int64, cluster of each clustered row, counted through the batch
     clusters: int
     skipped: int  # samples with too few dynamic points
+    backward: Backward | None = None  # with three sweeps
 
     def to(self, device: torch.device) -> ClusterLabels:
         """The same on `device`."""
@@ -60,6 +77,7 @@ class ClusterLabels:
             self.cluster.to(device, non_blocking=True),
             self.clusters,
             self.skipped,
+            None if self.backward is None else self.backward.to(device),
         )
 
     def pin_memory(self) -> ClusterLabels:
@@ -73,11 +91,15 @@ class ClusterLabels:
             self.cluster.pin_memory(),
             self.clusters,
             self.skipped,
+            None if self.backward is None else self.backward.pin_memory(),
         )
 
 
 def cluster_labels(
-    labels0: Sequence[NDArray[np.integer]], labels1: Sequence[NDArray[np.integer]], minimum: int
+    labels0: Sequence[NDArray[np.integer]],
+    labels1: Sequence[NDArray[np.integer]],
+    minimum: int,
+    labels_before: Sequence[NDArray[np.integer]] | None = None,
 ) -> ClusterLabels:
     """Prepare the labels of a batch.
 
@@ -85,9 +107,11 @@ def cluster_labels(
         labels0: One array (n_b,) a sample for cloud 0: 0 static, 1 dynamic without cluster, from 2 clusters.
         labels1: The same for cloud 1.
         minimum: A sample takes part in the dynamic and cluster terms if both sweeps have more dynamic points.
+        labels_before: The same for the sweep before, where there is one.
     """
     enough = [
-        min(np.count_nonzero(a > 0), np.count_nonzero(b > 0)) > minimum for a, b in zip(labels0, labels1, strict=True)
+        bool(min(np.count_nonzero(a > 0), np.count_nonzero(b > 0)) > minimum)
+        for a, b in zip(labels0, labels1, strict=True)
     ]
     dynamic0 = [np.flatnonzero(a > 0) if ok else _NONE for a, ok in zip(labels0, enough, strict=True)]
     dynamic1 = [np.flatnonzero(b > 0) if ok else _NONE for b, ok in zip(labels1, enough, strict=True)]
@@ -102,7 +126,24 @@ def cluster_labels(
         cluster=torch.from_numpy(cluster),
         clusters=clusters,
         skipped=sum(not both for both in enough),
+        backward=None if labels_before is None else _backward(labels0, labels_before, enough, minimum),
     )
+
+
+def _backward(
+    labels0: Sequence[NDArray[np.integer]],
+    labels_before: Sequence[NDArray[np.integer]],
+    forward: Sequence[bool],
+    minimum: int,
+) -> Backward:
+    enough = [
+        ok and bool(np.count_nonzero(label > 0) > minimum) for ok, label in zip(forward, labels_before, strict=True)
+    ]
+    rows0, rows_before = (
+        [np.flatnonzero(label > 0) if ok else _NONE for label, ok in zip(labels, enough, strict=True)]
+        for labels in (labels0, labels_before)
+    )
+    return Backward(_rows(rows0, labels0), _rows(rows_before, labels_before))
 
 
 _NONE = np.zeros(0, dtype=np.int64)

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 Labels = Literal["clusters", "truth", "teacher"]
-Loss = Literal["seflow", "deflow", "ff3d", "zeroflow"]
+Loss = Literal["seflow", "seflow++", "deflow", "ff3d", "zeroflow"]
 
 LABELS_OF_LOSS: dict[Loss, tuple[Labels, ...]] = {
     "seflow": ("clusters",),
+    "seflow++": ("clusters",),
     "deflow": ("truth", "teacher"),
     "ff3d": ("truth",),
     "zeroflow": ("truth", "teacher"),
@@ -20,7 +21,7 @@ LABELS_OF_LOSS: dict[Loss, tuple[Labels, ...]] = {
 
 @dataclass(frozen=True)
 class SeflowParameters:
-    """Weights of the terms and their limits."""
+    """Weights of the terms and their limits, of SeFlow and SeFlow++."""
 
     chamfer: float  # weight of the chamfer distance of whole clouds
     dynamic: float  # weight of the chamfer distance of dynamic points

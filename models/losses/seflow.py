@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The sceneflow authors
 # SPDX-License-Identifier: Apache-2.0
-"""The self-supervised loss of SeFlow (Zhang et al., ECCV 2024): four terms, each a mean over the samples."""
+"""The self-supervised losses of SeFlow (ECCV 2024) and SeFlow++ (2025): four terms, each a mean over the samples."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from kernels.chamfer import truncated_chamfer
 from kernels.nearest import Search
 from models.clouds import Clouds
-from models.losses.labels import ClusterLabels
+from models.losses.labels import ClusterLabels, Rows
 from models.losses.reduce import length, segment_mean
 
 
@@ -40,11 +40,50 @@ def seflow_loss(flow: Tensor, cloud0: Clouds, cloud1: Clouds, labels: ClusterLab
     }
 
 
+def seflow_pp_loss(
+    flow: Tensor, cloud0: Clouds, cloud1: Clouds, before: Clouds, labels: ClusterLabels, cap: float
+) -> dict[str, Tensor]:
+    """Terms of SeFlow++'s loss, unweighted: the chamfer terms are means of the next sweep and the one before.
+
+    What moves by f to the next sweep came by f from the sweep before. A sample takes part in the dynamic term of the
+    sweep before if it does in that of the next and the sweep before has enough dynamic points too.
+
+    Args:
+        flow: (N0, 3) predicted residual flow, m.
+        cloud0: Clouds with ego motion removed.
+        cloud1: Clouds of the next sweep.
+        before: Clouds of the sweep before with ego motion removed.
+        labels: Their cluster labels, those of the sweep before among them.
+        cap: Distance above which a pair does not count in the chamfer terms, m.
+
+    Returns:
+        chamfer and dynamic (m²), static and cluster (m).
+
+    Raises:
+        ValueError: The labels are of two sweeps.
+    """
+    if labels.backward is None:
+        raise ValueError("seflow++ needs the labels of three sweeps, got those of two")
+    terms = seflow_loss(flow, cloud0, cloud1, labels, cap)
+    moved = cloud0.points - flow
+    chamfer = truncated_chamfer(moved, before.points, cloud0.offsets, before.offsets, cap)
+    dynamic = _chamfer_of(moved, before.points, labels.backward.dynamic0, labels.backward.before, cap)
+    return {
+        **terms,
+        "chamfer": (terms["chamfer"] + chamfer.mean()) / 2,
+        "dynamic": (terms["dynamic"] + dynamic.mean()) / 2,
+    }
+
+
 def dynamic_chamfer(moved: Tensor, points1: Tensor, labels: ClusterLabels, cap: float) -> Tensor:
     """Chamfer distance (B,) of the dynamic points alone, m²."""
-    a = moved.index_select(0, labels.dynamic0.index)
-    b = points1.index_select(0, labels.dynamic1.index)
-    return truncated_chamfer(a, b, labels.dynamic0.offsets, labels.dynamic1.offsets, cap)
+    return _chamfer_of(moved, points1, labels.dynamic0, labels.dynamic1, cap)
+
+
+def _chamfer_of(a: Tensor, b: Tensor, rows_a: Rows, rows_b: Rows, cap: float) -> Tensor:
+    """Chamfer distance (B,) of some rows of two ragged batches, m²."""
+    some_a, some_b = a.index_select(0, rows_a.index), b.index_select(0, rows_b.index)
+    return truncated_chamfer(some_a, some_b, rows_a.offsets, rows_b.offsets, cap)
 
 
 def cluster_term(flow: Tensor, cloud0: Clouds, cloud1: Clouds, labels: ClusterLabels, search: Search) -> Tensor:

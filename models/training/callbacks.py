@@ -64,7 +64,7 @@ def _require_something(row: Row, parameters: TrainParameters) -> None:
     if row["train/points"] == 0:
         raise InputError(f"no point of the training pairs lies inside train.model.range {list(parameters.model.range)}")
     weights = parameters.seflow.dynamic + parameters.seflow.cluster
-    if parameters.loss == "seflow" and row["train/without_dynamic"] == 1 and weights > 0:
+    if parameters.loss in ("seflow", "seflow++") and row["train/without_dynamic"] == 1 and weights > 0:
         raise InputError(
             "no training pair has enough dynamic points for the terms dynamic and cluster;"
             " look at metrics/labels.json and lower train.seflow.minimum_dynamic, or set both weights to 0"

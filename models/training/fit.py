@@ -13,11 +13,14 @@ from typing import Any
 import torch
 from lightning import Trainer, seed_everything
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
 
 from models.data.labels import TrainLog
 from models.data.module import PairData
+from models.device import prepare
 from models.training.callbacks import Checkpoints, Curves, Progress
+from models.training.compiled import compile_network
 from models.training.module import FlowTraining
 from models.training.parameters import TrainParameters
 
@@ -29,8 +32,10 @@ def fit(
     parameters: TrainParameters,
     device: str,
     checkpoint: Path,
-    logger: Logger | None,
+    logger: Logger | Sequence[Logger] | None,
     workers: int = 0,
+    devices: int = 1,
+    compiled: bool = False,
 ) -> nn.Module:
     """Train a network.
 
@@ -42,6 +47,8 @@ def fit(
             must stand for everything that determines the training.
         logger: Where the curves go.
         workers: Processes that read ahead; 0 reads in between the steps.
+        devices: How many devices share a batch; above 1 this process is one of as many (see `models.training.ranks`).
+        compiled: Compile the network for a GPU.
 
     Returns:
         The trained network, on the CPU.
@@ -53,22 +60,26 @@ def fit(
         logs,
         parameters.model.grid(),
         seed=parameters.seed,
-        batch=parameters.batch,
+        pairs_at_a_time=parameters.pairs_at_a_time(devices),
         held_out=parameters.held_out,
         minimum_dynamic=parameters.seflow.minimum_dynamic,
         augment=parameters.augmentation(),
         workers=workers,
     )
     _same_bits(device)
+    prepare(device)
     _quiet()
     seed_everything(parameters.seed, verbose=False)
     module = FlowTraining(parameters)
+    if compiled and device == "cuda":
+        compile_network(module.network)
     trainer = Trainer(
         callbacks=[Curves(), Checkpoints(checkpoint), Progress()],
-        logger=logger if logger is not None else False,
+        logger=False if logger is None else list(logger) if isinstance(logger, Sequence) else logger,
         max_epochs=parameters.epochs,
         gradient_clip_val=parameters.gradient_clip or None,
-        **_hardware(device),
+        accumulate_grad_batches=parameters.accumulate,
+        **_hardware(device, devices),
     )
     trainer.fit(module, data, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
     return module.trained_network().cpu().eval()
@@ -88,10 +99,13 @@ def _quiet() -> None:
         warnings.filterwarnings("ignore", text)
 
 
-def _hardware(device: str) -> dict[str, Any]:
+def _hardware(device: str, devices: int) -> dict[str, Any]:
+    strategy = DDPStrategy(process_group_backend="nccl" if device == "cuda" else "gloo", static_graph=True)
     return {
         "accelerator": device if device == "cpu" else "gpu",
-        "devices": 1,
+        "devices": devices,
+        "strategy": "auto" if devices == 1 else strategy,
+        "sync_batchnorm": devices > 1 and device == "cuda",  # torch has it for GPUs alone
         "use_distributed_sampler": False,
         "enable_checkpointing": False,
         "enable_progress_bar": False,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from models.data.samples import Batch
 from models.losses.labels import ClusterLabels
-from models.losses.seflow import seflow_loss
+from models.losses.seflow import seflow_loss, seflow_pp_loss
 from models.losses.supervised import deflow_loss, ff3d_loss, zeroflow_loss
 from models.network import PillarFlow, channels_last
 from models.training.parameters import TrainParameters
@@ -31,8 +31,10 @@ class FlowTraining(LightningModule):
         super().__init__()
         self.parameters_of_training = parameters
         self.network: PillarFlow = channels_last(parameters.model.build())
+        self.network.precision = parameters.precision
         self.average = copy.deepcopy(self.network).requires_grad_(False) if parameters.ema > 0 else None
         self.sums: dict[str, Tensor] = {}
+        self.followed = 0  # steps that the moving average has seen
 
     def trained_network(self) -> nn.Module:
         """The network whose weights are kept: the moving average where there is one."""
@@ -40,7 +42,8 @@ class FlowTraining(LightningModule):
 
     def losses(self, network: nn.Module, batch: Batch, progress: float = 1.0) -> dict[str, Tensor]:
         """Unweighted terms of the loss, and `loss`, their sum by the weights at this share of all steps."""
-        flow = network(batch.cloud0, batch.cloud1)
+        three = self.parameters_of_training.model.sweeps == 3
+        flow = network(batch.cloud0, batch.cloud1, batch.before) if three else network(batch.cloud0, batch.cloud1)
         terms, weights = loss_terms(self.parameters_of_training, flow, batch, progress)
         loss = torch.stack([weights[name] * term for name, term in terms.items()]).sum()
         return {**terms, "loss": loss}
@@ -56,9 +59,14 @@ class FlowTraining(LightningModule):
         """Loss of a held-out batch."""
         self._add("held", self.losses(self.trained_network(), batch), batch)
 
+    def on_train_start(self) -> None:
+        """Count on from the step that a resumed training starts with."""
+        self.followed = self.global_step
+
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Follow the weights by their moving average."""
-        if self.average is not None:
+        """Follow the weights by their moving average, once a step."""
+        if self.average is not None and self.global_step > self.followed:
+            self.followed = self.global_step
             follow(self.average, self.network, self.parameters_of_training.ema, self.global_step)
 
     def configure_optimizers(self) -> Any:
@@ -84,11 +92,18 @@ class FlowTraining(LightningModule):
 
     def take_means(self) -> dict[str, float]:
         """Means over the samples since the last call; waits for the device."""
-        sums = {name: float(value) for name, value in self.sums.items()}
+        sums = self._over_all_devices()
         self.sums = {}
         parts = {name.split("/")[0] for name in sums}
         count = {part: sums.pop(f"{part}/samples") for part in sorted(parts)}
         return {name: total / count[name.split("/")[0]] for name, total in sums.items()}
+
+    def _over_all_devices(self) -> dict[str, float]:
+        if self._trainer is None or self.trainer.world_size == 1:
+            return {name: float(value) for name, value in self.sums.items()}
+        total = torch.stack([value.to(self.device, torch.float64) for value in self.sums.values()])
+        torch.distributed.all_reduce(total)
+        return dict(zip(self.sums, total.tolist(), strict=True))
 
 
 @torch.no_grad()
@@ -117,7 +132,12 @@ def loss_terms(
     target = batch.target
     if isinstance(target, ClusterLabels):
         p = parameters.seflow
-        terms = seflow_loss(flow, batch.cloud0, batch.cloud1, target, p.cap)
+        if parameters.loss == "seflow++":
+            if batch.before is None:
+                raise ValueError("seflow++ needs batches of three sweeps, got two")
+            terms = seflow_pp_loss(flow, batch.cloud0, batch.cloud1, batch.before, target, p.cap)
+        else:
+            terms = seflow_loss(flow, batch.cloud0, batch.cloud1, target, p.cap)
         weights = {name: float(getattr(p, name)) for name in terms}
         weights["static"] *= min(1.0, progress / p.static_warmup) if p.static_warmup > 0 else 1.0
         return terms, weights

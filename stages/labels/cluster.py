@@ -1,42 +1,46 @@
 # SPDX-FileCopyrightText: The sceneflow authors
 # SPDX-License-Identifier: Apache-2.0
-"""Clusters of the dynamic points of each sweep by HDBSCAN, fused into the one label column that losses read."""
+"""Clusters of each sweep by HDBSCAN, fused with what is dynamic into the one label column that losses read."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from models.data.logfile import LogColumns, LogFrames
 from stages.frames.write import write_columns
+from stages.labels.fusion import FIRST_CLUSTER, STATIC, UNCLUSTERED, VoteParameters, jumping, voted_labels
 from stages.labels.inputs import required
 
 SCHEMA = "clusters/1"
-STATIC = 0
-UNCLUSTERED = 1  # dynamic, but no part of a cluster
-FIRST_CLUSTER = 2
 
 
 @dataclass(frozen=True)
 class ClusterParameters:
-    """Knobs of HDBSCAN.
+    """Knobs of HDBSCAN and of the fusion.
 
     Attributes:
+        recipe: `seflow` clusters the dynamic points; `seflow++` all points off the ground, and keeps a cluster if
+            enough of its points were voted dynamic.
         min_cluster_size: fewest points of a cluster; also the neighbours that make a point a core point.
         epsilon: clusters nearer than this are not split further, metres.
         alpha: scale of distances in robust single linkage.
         single_cluster: let all dynamic points of a sweep be one cluster; without it a lone moving object is
             cut in pieces or left unclustered.
         voxel: points of one voxel of this edge are clustered as one, metres; 0 takes every point, as published.
+        votes: what makes a cluster dynamic, for seflow++.
     """
 
+    recipe: Literal["seflow", "seflow++"]
     min_cluster_size: int
     epsilon: float
     alpha: float
     single_cluster: bool
     voxel: float
+    votes: VoteParameters
 
     def __post_init__(self) -> None:
         if self.min_cluster_size < 2:
@@ -63,10 +67,16 @@ def cluster_labels(
     """
     labels = np.where(dynamic, UNCLUSTERED, STATIC).astype(np.int16)
     rows = np.flatnonzero(dynamic)
-    cloud = points[rows].astype(np.float64)  # (K, 3)
+    found = clusters(points[rows].astype(np.float64), parameters)  # (K,)
+    labels[rows] = np.where(found < 0, UNCLUSTERED, found + FIRST_CLUSTER)
+    return labels
+
+
+def clusters(cloud: NDArray[np.float64], parameters: ClusterParameters) -> NDArray[np.int64]:
+    """Number of each point's cluster from 0 on, -1 outside clusters, of points (K, 3) in metres  # (K,)."""
     first, voxel_of = _one_a_voxel(cloud, parameters.voxel)
     if len(first) < parameters.min_cluster_size:
-        return labels  # no cluster is possible, and HDBSCAN raises on none and one
+        return np.full(len(cloud), -1)  # no cluster is possible, and HDBSCAN raises on none and one
     import hdbscan
 
     method = hdbscan.HDBSCAN(
@@ -76,9 +86,8 @@ def cluster_labels(
         allow_single_cluster=parameters.single_cluster,
         core_dist_n_jobs=1,
     )
-    found = method.fit_predict(cloud[first])[voxel_of]  # (K,) noise -1
-    labels[rows] = np.where(found < 0, UNCLUSTERED, found + FIRST_CLUSTER)
-    return labels
+    found: NDArray[np.int64] = method.fit_predict(cloud[first])[voxel_of]
+    return found
 
 
 def _one_a_voxel(points: NDArray[np.float64], edge: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -110,6 +119,13 @@ def cluster_log(
     labels = np.zeros(frames.num_points, dtype=np.int16)
     for t in range(frames.num_frames):
         rows = frames.span(t)
-        labels[rows] = cluster_labels(frames.xyz(t), dynamic[rows] & ~ground[rows], parameters)
-    attributes = {"log_id": log_id, "frames_digest": frames.digest, **asdict(parameters)}
+        if parameters.recipe == "seflow":
+            labels[rows] = cluster_labels(frames.xyz(t), dynamic[rows] & ~ground[rows], parameters)
+            continue
+        solid = np.flatnonzero(~ground[rows])
+        found = clusters(frames.xyz(t)[solid].astype(np.float64), parameters)
+        jumped = jumping(frames, t, parameters.votes)[solid]
+        labels[rows.start + solid] = voted_labels(found, dynamic[rows][solid], jumped, parameters.votes)
+    knobs = {name: value for name, value in asdict(parameters).items() if name != "votes"}
+    attributes = {"log_id": log_id, "frames_digest": frames.digest, **knobs}
     write_columns(outputs["clusters"], SCHEMA, {"label": labels}, attributes)

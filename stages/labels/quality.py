@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from models.data.logfile import LogColumns, LogFrames
 from models.geometry import rigid_flow
-from stages.labels.cluster import FIRST_CLUSTER
+from stages.labels.fusion import FIRST_CLUSTER
 from stages.labels.inputs import required
 from stages.labels.lidars import lidar_range
 

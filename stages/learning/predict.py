@@ -5,32 +5,60 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from models.data.logfile import LogColumns, LogFrames
 from stages.frames.write import write_columns
 from stages.labels.inputs import required
 from stages.pipeline.digest import file_digest
+from stages.pipeline.logs import LogTask, split_tasks
 
 
 @dataclass(frozen=True)
-class PredictParameters:
-    """What to keep of the network's output."""
+class PredictRule:
+    """How to predict, and what to keep of it."""
 
     minimum_length: float  # m, shorter residual flow is written as 0; 0 keeps all
+    precision: Literal["fp32", "bf16"]  # of the U-Net; the rest is float32
+
+
+@dataclass(frozen=True)
+class PredictParameters(PredictRule):
+    """The same with the weights, whose content and not their path decides the result."""
+
+    weights: str  # weights file, or folder that holds flow.safetensors
 
     def __post_init__(self) -> None:
         if self.minimum_length < 0:
             raise ValueError(f"minimum_length must not be negative, got {self.minimum_length} m")
+        if not self.weights:
+            raise ValueError("weights must be data/weights or a weights file in the project")
+
+    def rule(self) -> PredictRule:
+        """What of it decides the result."""
+        return PredictRule(self.minimum_length, self.precision)
+
+
+def predict_tasks(split: str, weights: Path) -> tuple[list[LogTask], bool]:
+    """A task for each log of a split, and whether one process must do them all: each would hold its own GPU context."""
+    from models.device import choose_device, device_name
+    from stages.pipeline.compute import compute
+
+    device = choose_device(compute().device)
+    arguments = {"device": device, "device_name": device_name(device)}
+    tasks = split_tasks(split, ("frames", "ground"))
+    file = weights if weights.suffix == ".safetensors" else weights / "flow.safetensors"
+    with_weights = [replace(task, inputs={**task.inputs, "weights": file}, arguments=arguments) for task in tasks]
+    return with_weights, device == "cuda"
 
 
 def predict_file(
     log_id: str,
     inputs: Mapping[str, Path | None],
     outputs: Mapping[str, Path],
-    parameters: PredictParameters,
+    parameters: PredictRule,
     arguments: Mapping[str, str],
 ) -> None:
     """Write the residual flow of a log (columns residual, covered, has_flow).
@@ -51,9 +79,10 @@ def predict_file(
     weights = required(inputs, "weights", log_id)
     device = arguments["device"]
     network, description = load_weights(weights)
+    network.precision = parameters.precision
     frames = LogFrames.open(required(inputs, "frames", log_id))
     ground = read_ground(LogColumns.open(required(inputs, "ground", log_id), "ground/1", frames))
-    prediction = predict_log(network.to(device), frames, ground, device)
+    prediction = predict_log(network.to(device), frames, ground, device, description["frame"])
     short = np.linalg.norm(prediction.residual, axis=1) < parameters.minimum_length
     prediction.residual[short] = 0
     write_columns(
@@ -72,6 +101,9 @@ def predict_file(
 
 def _history(training: Mapping[str, Any]) -> dict[str, str]:
     """How the weights came about, in a few short texts that a metric file can carry."""
+    if "imported" in training:
+        told = training["imported"]
+        return {"trained": f"imported from {told['file']}", "trained_on": "unknown", "labels_digest": told["digest"]}
     p = training["parameters"]
     model = p["model"]
     return {

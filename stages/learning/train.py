@@ -8,12 +8,14 @@ import dataclasses
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from models.data.logfile import log_ids
+from models.errors import InputError
 from models.training.parameters import TrainParameters
+from stages.learning.ranks import Run, fit_on_all
 from stages.pipeline.code import code_digest, package_versions
 from stages.pipeline.compute import compute
 from stages.pipeline.digest import path_digests, value_digest
@@ -44,25 +46,25 @@ def train_flow(data: Path, weights: Path, curves: Path, parameters: TrainParamet
     """
     # Threads that wait by spinning starve each other where other work shares the cores; read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    from models.data.labels import open_logs
     from models.device import choose_device, device_name
-    from models.training.fit import fit
     from models.weights import save_weights
 
-    folders = {kind: data / kind / "train" for kind in ("frames", "ground", parameters.labels)}
-    logs = open_logs(
-        folders["frames"], folders["ground"], folders[parameters.labels], parameters.labels, log_ids(folders["frames"])
-    )
-    device = choose_device(compute().device)
-    history = provenance(logs, parameters, device_name(device))
+    machine = compute()
+    device = choose_device(machine.device)
+    # A CPU is busy with the network itself; for a GPU eight read more than it can use.
+    workers = min(8, max(1, machine.workers // machine.devices)) if device == "cuda" else 0
+    run = Run(data, parameters, device, machine.devices, Path(), workers, machine.compile)
+    logs = run.logs()
+    history = provenance(logs, parameters, device_name(device, machine.devices))
     key = value_digest({**history, **_writers()})
-    store = Store(compute().store / "train")
+    store = Store(machine.store / "train")
     checkpoint = store.folder / f"{key}.checkpoint" / "last.ckpt"
     with store.claim(key):
         if not store.intact(key):
             workspace = store.workspace(key)
             _drop_damaged(checkpoint)
-            network = fit(logs, parameters, device, checkpoint, open_logger(workspace / "curves"))
+            loggers = open_loggers(workspace / "curves", machine.logger, machine.store / "logs", key)
+            network = fit_on_all(replace(run, checkpoint=checkpoint), loggers, logs)
             save_weights(workspace / weights.name, network, parameters.model, history)
             store.commit(key, workspace)
             remove(checkpoint.parent)
@@ -104,6 +106,23 @@ def _writers() -> Mapping[str, Any]:
     """What lays out the files of a training beside what determines its weights."""
     logger = "dvclive" if find_spec("dvclive") else "lightning"
     return {"writers": package_versions(("safetensors", logger)), "writing_code": code_digest("stages.learning.train")}
+
+
+def open_loggers(folder: Path, more: str, live: Path, key: str) -> list[Logger]:
+    """The curves' logger, and the one that the machine's settings name beside it, which writes to `live`."""
+    loggers = [open_logger(folder)]
+    if more == "none":
+        return loggers
+    if not find_spec(more):
+        raise InputError(f"compute setting logger is {more}, which is not installed; run `pip install {more}`")
+    if more == "tensorboard":
+        from lightning.pytorch.loggers import TensorBoardLogger
+
+        return [*loggers, TensorBoardLogger(live, name="tensorboard", version=key[:12])]
+    from lightning.pytorch.loggers import WandbLogger
+
+    (live / "wandb").mkdir(parents=True, exist_ok=True)
+    return [*loggers, WandbLogger(name=key[:12], save_dir=live / "wandb", project="sceneflow")]
 
 
 def open_logger(folder: Path) -> Logger:

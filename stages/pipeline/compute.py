@@ -17,8 +17,15 @@ _VARIABLES = {
     "store": "SCENEFLOW_STORE",
     "av2_root": "AV2_ROOT",
     "data_root": "SCENEFLOW_DATA_ROOT",
+    "devices": "SCENEFLOW_DEVICES",
+    "compile": "SCENEFLOW_COMPILE",
+    "logger": "SCENEFLOW_LOGGER",
 }
-_DEVICES = ("auto", "cpu", "cuda")
+_CHOICES = {
+    "device": ("auto", "cpu", "cuda"),
+    "compile": ("auto", "off"),
+    "logger": ("none", "tensorboard", "wandb"),
+}
 
 
 @dataclass(frozen=True)
@@ -31,6 +38,9 @@ class Compute:
         store: folder of the log-at-a-time store.
         av2_root: folder that holds `sensor/<split>/<log>`, for `data.source: av2`; relative to the project's root.
         data_root: folder of the raw data, for every other source but `simulated`; relative likewise.
+        devices: GPUs that share the batches of a training.
+        compile: whether to compile the network where the machine can (`auto`, the default) or not (`off`).
+        logger: where training curves go beside the results: `none`, `tensorboard` or `wandb`.
     """
 
     workers: int
@@ -38,6 +48,9 @@ class Compute:
     store: Path
     av2_root: Path | None
     data_root: Path | None
+    devices: int
+    compile: bool
+    logger: str
 
 
 def project_root() -> Path:
@@ -48,31 +61,42 @@ def project_root() -> Path:
 def compute() -> Compute:
     """Settings from the environment, else from the untracked `compute.yaml`, else defaults.
 
-    The environment's names are `SCENEFLOW_WORKERS`, `SCENEFLOW_DEVICE`, `SCENEFLOW_STORE`, `AV2_ROOT` and
-    `SCENEFLOW_DATA_ROOT`.
+    The environment's names are `AV2_ROOT`, and for each other setting `SCENEFLOW_` and its name in capitals.
 
     Raises:
         InputError: naming the setting that is unknown or senseless.
     """
     file = _read(project_root() / "compute.yaml")
     values = {name: os.environ.get(variable) or file.get(name) for name, variable in _VARIABLES.items()}
-    workers = values["workers"] or len(os.sched_getaffinity(0))
-    device = str(values["device"] or "auto")
-    if not str(workers).isdigit() or int(str(workers)) < 1:
-        raise InputError(f"compute setting workers must be a whole number of at least 1, not {workers!r}")
-    if device not in _DEVICES:
-        raise InputError(f"compute setting device must be one of {', '.join(_DEVICES)}, not {device!r}")
     return Compute(
-        workers=int(str(workers)),
-        device=device,
+        workers=_count("workers", values["workers"] or len(os.sched_getaffinity(0))),
+        device=_choice("device", values["device"]),
         store=project_root() / Path(str(values["store"] or ".scratch")).expanduser(),
         av2_root=_folder(values["av2_root"]),
         data_root=_folder(values["data_root"]),
+        devices=_count("devices", values["devices"] or 1),
+        compile=_choice("compile", values["compile"]) == "auto",
+        logger=_choice("logger", values["logger"]),
     )
 
 
 def _folder(value: object) -> Path | None:
     return project_root() / Path(str(value)).expanduser() if value else None
+
+
+def _count(name: str, value: object) -> int:
+    if not str(value).isdigit() or int(str(value)) < 1:
+        raise InputError(f"compute setting {name} must be a whole number of at least 1, not {value!r}")
+    return int(str(value))
+
+
+def _choice(name: str, value: object) -> str:
+    """A setting that has few values, the first of which is the default."""
+    choices = _CHOICES[name]
+    chosen = str(value or choices[0])
+    if chosen not in choices:
+        raise InputError(f"compute setting {name} must be one of {', '.join(choices)}, not {chosen!r}")
+    return chosen
 
 
 def _read(path: Path) -> Mapping[str, object]:

@@ -8,9 +8,11 @@ import pytest
 from models.data.logfile import LogColumns
 from stages.frames.write import write_columns
 from stages.labels.cluster import ClusterParameters, cluster_labels, cluster_log
+from stages.labels.fusion import VoteParameters, jumping, voted_labels
 from tests.labels.logs import write_frames
 
-PARAMETERS = ClusterParameters(min_cluster_size=20, epsilon=0.7, alpha=1.0, single_cluster=True, voxel=0.0)
+VOTES = VoteParameters(near=0.14, far=4.4, least_share=0.05, most_share=0.3)
+PARAMETERS = ClusterParameters("seflow", 20, epsilon=0.7, alpha=1.0, single_cluster=True, voxel=0.0, votes=VOTES)
 
 
 def blob(rng: np.random.Generator, count: int, x: float) -> np.ndarray:
@@ -49,7 +51,7 @@ def test_a_lone_object_is_one_cluster_only_if_allowed(single: bool, expected: se
     side = rng.uniform(0, 1, (300, 3)) * [4.5, 0.0, 1.5]
     back = rng.uniform(0, 1, (150, 3)) * [0.0, 1.8, 1.5]
     car = np.concatenate([side, back]) + rng.normal(0, 0.02, (450, 3))
-    parameters = ClusterParameters(20, 0.7, 1.0, single, 0.0)
+    parameters = ClusterParameters("seflow", 20, 0.7, 1.0, single, 0.0, VOTES)
     assert set(cluster_labels(car, np.ones(450, np.bool_), parameters).tolist()) == expected
 
 
@@ -108,3 +110,59 @@ def test_ids_are_per_sweep_and_ground_never_clusters(tmp_path: Path) -> None:
 def test_senseless_parameters_are_refused_by_name(change: dict[str, float], name: str) -> None:
     with pytest.raises(ValueError, match=f"^{name} "):
         ClusterParameters(**{**vars(PARAMETERS), **change})
+
+
+def test_votes_by_hand() -> None:
+    """Five clusters of twenty points: shares (free, jumped) on both sides of both thresholds; the last are outside."""
+    shares = [(0.1, 0.35), (0.35, 0.1), (0.05, 0.9), (0.3, 0.3), (0.9, 0.0)]
+    clusters = np.repeat([0, 1, 2, 3, 4, -1], 20)
+    free, jumped = (
+        np.concatenate([*(np.arange(20) < round(20 * pair[i]) for pair in shares), np.ones(20, np.bool_)])
+        for i in (0, 1)
+    )
+    labels = voted_labels(clusters, free, jumped, VOTES)
+    assert labels.reshape(6, 20).tolist() == [[2] * 20, [3] * 20, [0] * 20, [0] * 20, [0] * 20, [0] * 20]
+    assert len(voted_labels(clusters[:0], free[:0], jumped[:0], VOTES)) == 0
+
+
+def test_points_jump_where_the_next_sweep_has_nothing_near(tmp_path: Path) -> None:
+    """In the frame of the other sweep: the ego car drives 1 m a sweep, the points stand but for one."""
+    poses = np.broadcast_to(np.eye(4), (4, 4, 4)).copy()
+    poses[:, 0, 3] = np.arange(4)
+    city = np.array([[5.0, 0, 0], [5, 5, 0], [9, -9, 0], [30, 30, 0]])
+    moved = city + [[0.0, 0, 0], [0.2, 0, 0], [0.13, 0, 0], [9, 0, 0]]
+    sweeps = [points - [t, 0, 0] for t, points in enumerate((city, moved, city, city))]
+    frames = write_frames(tmp_path / "log.h5", sweeps, poses, pair_next=[True, False, False, False])
+    assert jumping(frames, 0, VOTES).tolist() == [False, True, False, False]  # 0, 0.2, 0.13 and 9 m away
+    assert jumping(frames, 1, VOTES).tolist() == [False, True, False, False]  # before a gap: by the sweep before
+    assert not jumping(frames, 3, VOTES).any()  # alone
+
+
+def test_seflow_pp_keeps_whole_clusters_of_moving_things(tmp_path: Path) -> None:
+    """A moving and a standing object; free space saw a third of the moving one and nothing of the other."""
+    rng = np.random.default_rng(0)
+    car, wall = blob(rng, 200, 0.0), blob(rng, 200, 9.0)
+    sweeps = [np.concatenate([car + [0.7 * t, 0, 0], wall, [[40.0, 0, 0]]]) for t in range(2)]
+    frames = write_frames(tmp_path / "log.h5", sweeps)
+    dynamic = np.tile(np.arange(401) < 70, 2)
+    dynamic[[400, 801]] = True  # lone points
+    made_from = {"frames_digest": frames.digest}
+    write_columns(tmp_path / "ground.h5", "ground/1", {"ground": np.zeros(802, np.bool_)}, made_from)
+    write_columns(tmp_path / "dynamic.h5", "dynamic/1", {"dynamic": dynamic}, made_from)
+    inputs = {kind: tmp_path / f"{kind}.h5" for kind in ("ground", "dynamic")}
+    parameters = ClusterParameters(**{**vars(PARAMETERS), "recipe": "seflow++", "alpha": 1.1})
+    cluster_log("log", {"frames": frames.path, **inputs}, {"clusters": tmp_path / "c.h5"}, parameters)
+    label = LogColumns.open(tmp_path / "c.h5", "clusters/1", frames).column("label").reshape(2, 401)
+    for sweep in label:
+        assert len(set(sweep[:200].tolist())) == 1 and sweep[0] >= 2  # all of the car, one cluster
+        assert not sweep[200:].any()
+
+
+def test_senseless_votes_are_refused_by_name() -> None:
+    for change, name in (
+        ({"near": 5.0}, "near"),
+        ({"least_share": 1.0}, "least_share"),
+        ({"most_share": -0.1}, "most"),
+    ):
+        with pytest.raises(ValueError, match=f"^{name}"):
+            VoteParameters(**{**vars(VOTES), **change})

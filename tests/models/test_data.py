@@ -20,7 +20,7 @@ from stages.frames.write import write_columns
 from tests.models.synthetic import write_log
 
 GRID = Grid((-16.0, -16.0, -1.0), (16.0, 16.0, 4.0), 1.0)
-NO_CHANGE = AugmentParameters(0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+NO_CHANGE = AugmentParameters(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
 
 
 def logs(data: Path, kind: str) -> list[TrainLog]:
@@ -100,7 +100,7 @@ def moving_sample() -> Sample:
 
 @pytest.mark.parametrize("seed", range(8))
 def test_augmented_flow_still_leads_to_the_next_sweep(seed: int) -> None:
-    augment = AugmentParameters(flip=0.5, rotation=180.0, scale=0.2, height=1.0, reverse=0.0, drop=0.0)
+    augment = AugmentParameters(flip=0.5, rotation=180.0, scale=0.2, height=1.0, reverse=0.0, drop=0.0, jitter=0.0)
     got = changed(moving_sample(), augment, np.random.default_rng(seed))
     np.testing.assert_allclose(got.points0 + got.flow, got.points1, atol=1e-5)
     assert not np.allclose(got.points0, moving_sample().points0)
@@ -135,7 +135,7 @@ def test_dropped_points_take_their_labels_with_them() -> None:
 
 def test_all_changes_together_leave_each_label_on_its_point() -> None:
     """Dropped, turned, mirrored, scaled, lifted and reversed: rows are found again by undoing the change."""
-    augment = AugmentParameters(flip=0.5, rotation=180.0, scale=0.2, height=1.0, reverse=1.0, drop=0.4)
+    augment = AugmentParameters(flip=0.5, rotation=180.0, scale=0.2, height=1.0, reverse=1.0, drop=0.4, jitter=0.0)
     sample, undone = moving_sample(), 0
     for seed in range(5):
         change = draw(augment, np.random.default_rng(seed))
@@ -170,7 +170,7 @@ def test_each_change_alone(name: str, value: float, matrix: Callable[[NDArray[np
 
 def test_same_key_same_sample(data: Path) -> None:
     dataset = PairDataset(logs(data, "clusters"), [(0, 0), (1, 1)], GRID, seed=1)
-    dataset.augment = AugmentParameters(0.5, 45.0, 0.1, 0.5, 0.5, 0.3)
+    dataset.augment = AugmentParameters(0.5, 45.0, 0.1, 0.5, 0.5, 0.3, 0.01)
     once, again, later = dataset[(0, 1)], dataset[(0, 1)], dataset[(1, 1)]
     np.testing.assert_array_equal(once.points0, again.points0)
     assert once.points0.shape != later.points0.shape or not np.allclose(once.points0, later.points0)
@@ -235,3 +235,54 @@ def test_teacher_flow_is_taken_as_it_is(data: Path) -> None:
     sample = log.sample(0)
     np.testing.assert_array_equal(sample.flow, residual[rows])
     np.testing.assert_array_equal(sample.valid, covered[rows])
+
+
+def test_jitter_is_noise_of_its_size_and_leaves_flow_and_labels(data: Path) -> None:
+    sample = moving_sample()
+    big = Sample(*(np.zeros((20_000, 3), np.float32) for _ in range(2)))
+    noise = changed(big, replace(NO_CHANGE, jitter=0.01), np.random.default_rng(0))
+    assert np.std(noise.points0, axis=0) == pytest.approx(np.full(3, 0.01), rel=0.03)
+    assert np.abs(noise.points0).max() <= 0.05 + 1e-7
+    assert not np.allclose(noise.points0, noise.points1)
+    got = changed(sample, replace(NO_CHANGE, jitter=0.01), np.random.default_rng(0))
+    assert 0 < np.abs(got.points0 - sample.points0).max() <= 0.05 + 1e-6
+    for name in ("labels0", "labels1", "flow", "valid", "category"):
+        np.testing.assert_array_equal(getattr(got, name), getattr(sample, name))
+
+
+def three(data: Path) -> TrainLog:
+    return replace(logs(data, "clusters")[0], sweeps=3)
+
+
+def test_the_sweep_before_lies_in_the_same_frame_with_its_labels(data: Path) -> None:
+    log = three(data)
+    assert log.pairs().tolist() == [1, 2]  # the first pair has no sweep before
+    sample = log.sample(1)
+    static, static_before = sample.points1[sample.labels1 == 0], sample.before[sample.labels_before == 0]
+    np.testing.assert_allclose(static_before, static, atol=0.02)  # float16 storage
+    box = [points[labels == 2].mean(0) for points, labels in ((sample.before, sample.labels_before),
+           (sample.points0, sample.labels0), (sample.points1, sample.labels1))]  # fmt: skip
+    np.testing.assert_allclose([box[1] - box[0], box[2] - box[1]], [[0.8, 0, 0]] * 2, atol=0.5)
+    assert box[0][0] < box[1][0] < box[2][0]
+
+
+def test_time_reversal_of_three_sweeps_swaps_the_outer_ones(data: Path) -> None:
+    sample = three(data).sample(1)
+    got = changed(sample, replace(NO_CHANGE, reverse=1.0), np.random.default_rng(0))
+    for name, source in (("points0", "points0"), ("points1", "before"), ("before", "points1")):
+        np.testing.assert_array_equal(getattr(got, name), getattr(sample, source))
+    for name, source in (("labels0", "labels0"), ("labels1", "labels_before"), ("labels_before", "labels1")):
+        np.testing.assert_array_equal(getattr(got, name), getattr(sample, source))
+
+
+def test_three_sweeps_are_cut_changed_and_joined_alike(data: Path) -> None:
+    small = Grid((-8.0, -8.0, -1.0), (8.0, 8.0, 4.0), 1.0)
+    dataset = PairDataset([three(data)], [(0, 1), (0, 2)], small, 0)
+    dataset.augment = AugmentParameters(0.5, 45.0, 0.1, 0.5, 0.5, 0.3, 0.01)
+    samples = [dataset[(0, number)] for number in range(2)]
+    for sample in samples:
+        assert len(sample.before) == len(sample.labels_before) and (np.abs(sample.before[:, :2]) < 8).all()
+    batch = collate(samples, 0)
+    assert batch.before.offsets.tolist() == [0, len(samples[0].before), sum(len(s.before) for s in samples)]
+    wanted = np.flatnonzero(np.concatenate([s.labels_before for s in samples]) > 0)
+    np.testing.assert_array_equal(batch.target.backward.before.index, wanted)

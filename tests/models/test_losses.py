@@ -9,7 +9,7 @@ from torch import Tensor
 
 from models.clouds import Clouds, concatenate
 from models.losses.labels import cluster_labels
-from models.losses.seflow import seflow_loss
+from models.losses.seflow import seflow_loss, seflow_pp_loss
 from models.losses.supervised import deflow_loss, ff3d_loss, zeroflow_loss
 from models.losses.truth import Truth
 from tests.models.golden import h
@@ -17,7 +17,7 @@ from tests.models.golden import h
 CAP, MINIMUM = 2.0, 256
 
 
-def ssl_sample(b: int) -> tuple[Tensor, Tensor, Tensor, np.ndarray]:
+def exact_sample(b: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Points of both sweeps, predicted flow and labels (the same for both sweeps)."""
     background = np.stack([60 * h(1500, 1 + b) - 30, 60 * h(1500, 2 + b) - 30, 2 * h(1500, 3 + b) - 1], axis=1)
     objects = [
@@ -31,7 +31,13 @@ def ssl_sample(b: int) -> tuple[Tensor, Tensor, Tensor, np.ndarray]:
     jitter = 0.02 * np.stack([h(1900, s + b) - 0.5 for s in (40, 41, 42)], axis=1)
     p1 = p0 + jitter + np.where(labels[:, None] > 0, [0.8, 0.1, 0.0], 0.0)
     flow = 0.1 * np.stack([h(1900, s + b) - 0.5 for s in (50, 51, 52)], axis=1)
-    as_tensor = [torch.from_numpy(a.astype(np.float32)) for a in (p0, p1, flow)]
+    return p0, p1, flow, labels
+
+
+def ssl_sample(b: int) -> tuple[Tensor, Tensor, Tensor, np.ndarray]:
+    """The sample in float32."""
+    *points, labels = exact_sample(b)
+    as_tensor = [torch.from_numpy(a.astype(np.float32)) for a in points]
     return as_tensor[0], as_tensor[1], as_tensor[2], labels
 
 
@@ -59,6 +65,63 @@ def test_seflow_equals_published_numbers(samples: list[int], sums: tuple[float, 
     terms = seflow([ssl_sample(b) for b in samples])
     wanted = dict(zip(("chamfer", "dynamic", "static", "cluster"), (s / len(samples) for s in sums), strict=True))
     assert terms == pytest.approx(wanted, abs=1e-5)
+
+
+def sample_before(b: int) -> Tensor:
+    """The sweep before the sample's, by the published formula."""
+    p0, p1, _, labels = exact_sample(b)
+    motion = np.where(labels[:, None] > 0, [0.8, 0.1, 0.0], 0.0)
+    jitter = p1 - p0 - motion
+    return torch.from_numpy((p0 + jitter[::-1] - motion).astype(np.float32))
+
+
+def seflow_pp(samples: list[int]) -> dict[str, float]:
+    parts = [ssl_sample(b) for b in samples]
+    cloud0, cloud1 = (concatenate([part[i] for part in parts]) for i in (0, 1))
+    labels = [part[3] for part in parts]
+    prepared = cluster_labels(labels, labels, MINIMUM, labels)
+    before = concatenate([sample_before(b) for b in samples])
+    terms = seflow_pp_loss(torch.cat([part[2] for part in parts]), cloud0, cloud1, before, prepared, CAP)
+    return {name: float(term) for name, term in terms.items()}
+
+
+@pytest.mark.golden
+@pytest.mark.parametrize(
+    ("samples", "sums"),
+    [([0], (0.050750, 0.226208, 0.047859, 0.817048)), ([0, 1], (0.099858, 0.446084, 0.095750, 1.632308))],
+)
+def test_seflow_pp_equals_published_numbers(samples: list[int], sums: tuple[float, ...]) -> None:
+    wanted = dict(zip(("chamfer", "dynamic", "static", "cluster"), (s / len(samples) for s in sums), strict=True))
+    assert seflow_pp(samples) == pytest.approx(wanted, abs=1e-5)
+
+
+def test_seflow_pp_by_hand() -> None:
+    """One point that came 1 m from the sweep before and goes 2 m to the next, with flow 1 m."""
+    before, p0, p1 = (concatenate([torch.tensor([[x, 0.0, 0.0]])]) for x in (-1.0, 0.0, 2.0))
+    label = [np.array([2], np.int16)]
+    flow = torch.tensor([[1.0, 0.0, 0.0]])
+    terms = seflow_pp_loss(flow, p0, p1, before, cluster_labels(label, label, 0, label), 3.0)
+    # Next sweep: 1 m off, each way 1 m². Sweep before: met exactly.
+    assert {name: float(value) for name, value in terms.items()} == pytest.approx(
+        {"chamfer": 1.0, "dynamic": 1.0, "static": 0.0, "cluster": 1.0}
+    )
+
+
+def test_seflow_pp_leaves_out_the_dynamic_term_of_a_sweep_before_with_too_few() -> None:
+    label, few = [np.array([2, 2], np.int16)], [np.array([2, 0], np.int16)]
+    cloud = concatenate([torch.tensor([[0.0, 0, 0], [5, 0, 0]])])
+    prepared = cluster_labels(label, label, 1, few)
+    assert prepared.backward is not None and len(prepared.backward.before.index) == 0 and prepared.skipped == 0
+    terms = seflow_pp_loss(torch.ones(2, 3), cloud, cloud, cloud, prepared, 3.0)
+    assert float(terms["dynamic"]) == pytest.approx(3.0)  # (3 + 3) m² forward, 0 backward, and their mean
+    too_few_forward = cluster_labels(few, label, 1, label)
+    assert too_few_forward.backward is not None and len(too_few_forward.backward.before.index) == 0
+
+
+def test_seflow_pp_of_two_sweeps_is_refused() -> None:
+    label, cloud = [np.array([2], np.int16)], concatenate([torch.zeros(1, 3)])
+    with pytest.raises(ValueError, match="labels of three sweeps"):
+        seflow_pp_loss(torch.zeros(1, 3), cloud, cloud, cloud, cluster_labels(label, label, 0), CAP)
 
 
 def supervised_sample() -> tuple[Tensor, Clouds, Truth]:
@@ -184,6 +247,20 @@ def test_gradient_by_finite_differences() -> None:
 
     def total(f: Tensor) -> Tensor:
         return torch.stack(list(seflow_loss(f, cloud0, cloud1, labels, CAP).values()))
+
+    assert torch.autograd.gradcheck(total, flow, eps=1e-7, atol=1e-5, rtol=1e-4, fast_mode=True)
+
+
+def test_gradient_of_seflow_pp_by_finite_differences() -> None:
+    samples = [random_sample(seed) for seed in range(2)]
+    cloud0, cloud1 = (concatenate([s[i].double() for s in samples]) for i in (0, 1))
+    labels = [[s[i] for s in samples] for i in (3, 4)]
+    prepared = cluster_labels(labels[0], labels[1], 5, labels[1])
+    before = concatenate([s[1].double() - 0.1 for s in samples])
+    flow = torch.cat([s[2] for s in samples]).double().requires_grad_()
+
+    def total(f: Tensor) -> Tensor:
+        return torch.stack(list(seflow_pp_loss(f, cloud0, cloud1, before, prepared, CAP).values()))
 
     assert torch.autograd.gradcheck(total, flow, eps=1e-7, atol=1e-5, rtol=1e-4, fast_mode=True)
 

@@ -4,13 +4,15 @@
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from models.clouds import concatenate
 from models.deflow import DeFlow
 from models.deflowpp import DeFlowPP
 from models.fastflow3d import FastFlow3D
 from models.grid import Grid
-from models.network import FIRST_FLOW
+from models.network import FIRST_FLOW, in_pieces
+from models.unet import double
 from tests.models.golden import PUBLISHED, cropped, fill_weights, sweep_before, sweeps
 
 TOLERANCE = 1e-4  # m: float32 sums in another order
@@ -266,3 +268,31 @@ def test_gradients_by_finite_differences(kind: type) -> None:
         given = float(parameter.grad.view(-1)[entry])
         assert given == pytest.approx(wanted, rel=1e-4, abs=1e-9 * scale), name
     assert all(name.endswith("conv.bias") for name in still), still  # a batch norm follows these biases
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 4), (5, 3), (8, 8)])
+def test_doubling_by_shifted_sums_is_bilinear_upsampling(size: tuple[int, int]) -> None:
+    """Values and gradients, and channels last in memory."""
+    torch.manual_seed(0)
+    image = torch.randn(2, 3, *size, dtype=torch.float64).to(memory_format=torch.channels_last)
+    a, b = image.clone().requires_grad_(), image.clone().requires_grad_()
+    ours, torchs = double(a), F.interpolate(b, scale_factor=2, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(ours, torchs)
+    upstream = torch.randn_like(torchs)
+    ours.backward(upstream)
+    torchs.backward(upstream)
+    torch.testing.assert_close(a.grad, b.grad)
+    assert ours.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("points", [0, 5, 10, 23])
+def test_a_head_in_pieces_is_the_whole_head(points: int) -> None:
+    """Flow and gradients of points, features and weights; also of no point and of whole pieces."""
+    head = small_network().double().head
+    features, offset = (torch.randn(points, n, dtype=torch.float64, requires_grad=True) for n in (32, 3))
+    results = []
+    for flow in (head(features, offset), in_pieces(head, features, offset, 5)):
+        wanted = [features, offset, *head.parameters()]
+        results.append([flow, *torch.autograd.grad(flow.square().sum(), wanted)])
+    for whole, pieces in zip(*results, strict=True):
+        torch.testing.assert_close(pieces, whole)

@@ -150,7 +150,7 @@ def test_supervised_training_learns_the_motion(
         loss=loss,
         epochs=40,
         learning_rate=0.003,
-        augment=replace(parameters.augment, flip=0.0, rotation=0.0, scale=0.0, reverse=0.0, drop=0.0),
+        augment=replace(parameters.augment, flip=0.0, rotation=0.0, scale=0.0, reverse=0.0, drop=0.0, jitter=0.0),
         held_out=0.0,
     )
     train_flow(data, tmp_path / "flow.safetensors", tmp_path / "curves", parameters)
@@ -172,9 +172,23 @@ def moving_error(data: Path, weights: Path) -> float:
 
 def test_self_supervised_training_learns_the_motion(data: Path, tmp_path: Path, parameters: TrainParameters) -> None:
     parameters = replace(
-        parameters, epochs=60, held_out=0.0, augment=AugmentParameters(0.0, 0.0, 0.0, 0.0, 0.0, 0.0), gradient_clip=1.0
+        parameters,
+        epochs=60,
+        held_out=0.0,
+        augment=AugmentParameters(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0),
+        gradient_clip=1.0,
     )
     train_flow(data, tmp_path / "flow.safetensors", tmp_path / "curves", parameters)
+    assert moving_error(data, tmp_path / "flow.safetensors") < 0.6
+
+
+@pytest.mark.parametrize("kind", ["deflowpp", "deflow"])
+def test_seflow_pp_learns_the_motion(data: Path, tmp_path: Path, parameters: TrainParameters, kind: str) -> None:
+    """Also for a network of two sweeps, whose loss alone looks back."""
+    still = AugmentParameters(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    model = replace(parameters.model, kind=kind)
+    parameters = replace(parameters, loss="seflow++", model=model, epochs=60, held_out=0.0, augment=still)
+    train_flow(data, tmp_path / "flow.safetensors", tmp_path / "curves", replace(parameters, gradient_clip=1.0))
     assert moving_error(data, tmp_path / "flow.safetensors") < 0.6
 
 
@@ -346,3 +360,12 @@ def test_stage_modules_import_no_framework() -> None:
     code = f"import sys, stages.train, stages.predict; print(sorted({heavy} & set(sys.modules)))"
     environment = {**os.environ, "PYTHONPATH": os.getcwd()}
     assert subprocess.check_output([sys.executable, "-c", code], env=environment).strip() == b"[]"
+
+
+def test_logger_that_is_not_installed_is_one_sentence(
+    data: Path, tmp_path: Path, parameters: TrainParameters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SCENEFLOW_LOGGER", "wandb")
+    monkeypatch.setattr("stages.learning.train.find_spec", lambda name: None if name == "wandb" else name)
+    with pytest.raises(InputError, match="compute setting logger is wandb, which is not installed"):
+        train_flow(data, tmp_path / "flow.safetensors", tmp_path / "curves", parameters)

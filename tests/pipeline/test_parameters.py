@@ -143,6 +143,9 @@ def test_one_bad_value_stops_any_stage(section: str, key: str, value: object, me
         ("SCENEFLOW_WORKERS", "0", "workers must be a whole number"),
         ("SCENEFLOW_WORKERS", "many", "workers must be a whole number"),
         ("SCENEFLOW_DEVICE", "tpu", "device must be one of"),
+        ("SCENEFLOW_DEVICES", "0", "devices must be a whole number of at least 1"),
+        ("SCENEFLOW_COMPILE", "on", "compile must be one of auto, off, not 'on'"),
+        ("SCENEFLOW_LOGGER", "csv", "logger must be one of none, tensorboard, wandb"),
     ],
 )
 def test_a_bad_machine_setting(name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:

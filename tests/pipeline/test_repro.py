@@ -93,7 +93,7 @@ TOUCHES = {  # what a key touches: the stages that read it; the longest name tha
     "simulate": {f"simulate@{split}" for split in EVERY},
     **{f"simulate.{split}": {f"simulate@{split}"} for split in EVERY},
     **{stage: {f"{stage}@{split}" for split in EVERY} for stage in ("catalog", "ingest", "ground", "truth")},
-    **{stage: {stage} for stage in ("dynamic", "cluster", "quality", "train", "evaluate", "submit", "render")},
+    **{stage: {stage} for stage in ("dynamic", "cluster", "quality", "teach", "train", "evaluate", "submit", "render")},
     "predict": {"predict@val", "predict@test"},
 }
 

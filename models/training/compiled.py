@@ -1,0 +1,37 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""Compiling what has a fixed shape, where the machine can; everything works without."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from importlib.util import find_spec
+
+from models.network import PillarFlow
+
+
+def can_compile() -> bool:
+    """Whether torch's compiler has what it needs for a GPU: Triton, and a host compiler for its launchers."""
+    host = shutil.which(os.environ.get("CC", "gcc")) or shutil.which("clang")
+    return find_spec("triton") is not None and host is not None
+
+
+def compile_network(network: PillarFlow, backend: str = "inductor") -> bool:
+    """Compile U-Net and head in place; names of the state stay. What the compiler cannot do runs as it is.
+
+    Args:
+        network: The network, whose U-Net always sees images of one size and whose head any number of points.
+        backend: What turns the traced graph into code.
+
+    Returns:
+        Whether it was done.
+    """
+    if backend == "inductor" and not can_compile():
+        return False
+    import torch._dynamo
+
+    torch._dynamo.config.suppress_errors = True  # a failure of the compiler is no failure of the training
+    network.backbone.compile(backend=backend, dynamic=False)
+    network.head.compile(backend=backend, dynamic=True)
+    return True

@@ -1,0 +1,177 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""Training on several devices: this process drives the first and starts one process for each of the others.
+
+Each opens the logs itself, so nothing but names is handed over; the first alone writes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.data.logfile import log_ids
+from models.errors import InputError
+from models.training.parameters import TrainParameters
+from stages.pipeline.parameters import from_mapping
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
+    from torch import nn
+
+    from models.data.labels import TrainLog
+
+_GRACE = 15.0  # s that the other processes get to end with this one
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training as every process is told it.
+
+    Attributes:
+        data: folder of frames, ground and labels.
+        parameters: what to train and how.
+        device: cpu or cuda.
+        devices: how many.
+        checkpoint: where the state after each epoch lies.
+        workers: processes that read ahead for each device.
+        compiled: compile the network for a GPU.
+    """
+
+    data: Path
+    parameters: TrainParameters
+    device: str
+    devices: int
+    checkpoint: Path
+    workers: int
+    compiled: bool
+
+    def logs(self) -> list[TrainLog]:
+        """The logs to train on; InputError if there are labels missing."""
+        from models.data.labels import open_logs
+
+        kind = self.parameters.labels
+        frames, ground, labels = (self.data / name / "train" for name in ("frames", "ground", kind))
+        return open_logs(frames, ground, labels, kind, log_ids(frames), self.parameters.sweeps)
+
+    def fit(self, logger: Logger | Sequence[Logger] | None, logs: Sequence[TrainLog]) -> nn.Module:
+        """Train in this process, on its device or its share of several."""
+        from models.training.fit import fit
+
+        return fit(
+            logs, self.parameters, self.device, self.checkpoint, logger, self.workers, self.devices, self.compiled
+        )
+
+
+def fit_on_all(run: Run, logger: Logger | Sequence[Logger] | None, logs: Sequence[TrainLog]) -> nn.Module:
+    """Train on all devices of a run; returns the trained network.
+
+    Raises:
+        InputError: The batch cannot be divided, or there are not as many GPUs.
+    """
+    run.parameters.pairs_at_a_time(run.devices)
+    if run.devices == 1:
+        return run.fit(logger, logs)
+    import torch
+
+    if run.device == "cuda" and torch.cuda.device_count() < run.devices:
+        raise InputError(f"{run.devices} devices are asked for, but torch sees {torch.cuda.device_count()} GPUs")
+    with _other_ranks(run):
+        network = run.fit(logger, logs)
+        torch.distributed.destroy_process_group()
+    return network
+
+
+@contextmanager
+def _other_ranks(run: Run) -> Iterator[None]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    told = json.dumps({**asdict(run), "data": str(run.data), "checkpoint": str(run.checkpoint)})
+    command = [sys.executable, "-m", "stages.learning.ranks", told]
+    others = [
+        subprocess.Popen(command, env={**os.environ, **_environment(rank, run.devices, port)})
+        for rank in range(1, run.devices)
+    ]
+    before = dict(os.environ)
+    os.environ.update(_environment(0, run.devices, port))
+    threading.Thread(target=_watch, args=(others,), daemon=True).start()
+    try:
+        yield
+        for process in others:
+            process.wait(_GRACE)
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+        for process in others:
+            process.kill()  # those that ended are not touched
+            process.wait()
+
+
+def _environment(rank: int, ranks: int, port: int) -> dict[str, str]:
+    """What torch's launcher would set."""
+    return {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "GROUP_RANK": "0",
+        "WORLD_SIZE": str(ranks),
+        "LOCAL_WORLD_SIZE": str(ranks),
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_RUN_ID": "sceneflow",
+    }
+
+
+def _watch(others: Sequence[subprocess.Popen[bytes]]) -> None:
+    """End this process if another failed: it would wait for that one."""
+    while any(process.poll() is None for process in others):
+        time.sleep(0.5)
+        failed = [process.returncode for process in others if process.poll()]
+        if failed and failed[0] > 0:
+            time.sleep(_GRACE)  # a failure that this process shares ends it with its own message
+            sys.stderr.write("error: the training of another device failed; its message is above\n")
+            os.kill(os.getpid(), signal.SIGTERM)
+            return
+
+
+def _end_with_parent() -> None:
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _told(text: str) -> Run:
+    content: Mapping[str, Any] = json.loads(text)
+    parameters = from_mapping("train", TrainParameters, content["parameters"])
+    paths = {name: Path(content[name]) for name in ("data", "checkpoint")}
+    return Run(**{**content, **paths, "parameters": parameters})
+
+
+def main() -> None:
+    """Train the share of one of several devices."""
+    _end_with_parent()
+    run = _told(sys.argv[1])
+    try:
+        run.fit(None, run.logs())
+    except InputError:
+        sys.exit(3)  # the first process tells it
+
+
+if __name__ == "__main__":
+    main()

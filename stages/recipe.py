@@ -1,0 +1,38 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""Print a published recipe for `dvc exp run $(python -m stages.recipe NAME)`, or write it into a parameter file."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from models.errors import InputError
+from stages.recipes.apply import arguments, changes_of, write
+from stages.recipes.published import RECIPES
+
+
+def main() -> None:
+    """Print or write one recipe, or list them."""
+    listing = "\n".join(f"  {recipe.name:13} {recipe.about}" for recipe in RECIPES)
+    parser = argparse.ArgumentParser(
+        prog="python -m stages.recipe",
+        description=__doc__,
+        epilog=f"recipes:\n{listing}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("name", choices=[recipe.name for recipe in RECIPES], metavar="NAME")
+    parser.add_argument("--teacher", metavar="PATH", help="weights file or folder of predictions to learn from")
+    parser.add_argument("--write", type=Path, metavar="FILE", help="parameter file to change, as params.yaml")
+    given = parser.parse_args()
+    try:
+        changes = changes_of(given.name, given.teacher)
+        if given.write is not None:
+            write(changes, given.write)
+        else:
+            sys.stdout.write(" ".join(arguments(changes)) + "\n")
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,111 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""Every recipe is a sound parameter file, the same through DVC's command line as written by the command."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from models.errors import InputError
+from models.training.parameters import TrainParameters
+from stages.pipeline.code import ROOT
+from stages.pipeline.main import check_parameters
+from stages.pipeline.parameters import read_file, read_parameters
+from stages.recipes.apply import arguments, changes_of, write
+from stages.recipes.published import RECIPES
+
+NAMES = [recipe.name for recipe in RECIPES]
+
+
+def teacher_of(name: str) -> str | None:
+    return "teachers/none" if name == "zeroflow" else None
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml")
+    return tmp_path / "params.yaml"
+
+
+def at(content: Any, name: str) -> Any:
+    for key in name.split("."):
+        content = content[key]
+    return content
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_is_a_sound_parameter_file(name: str, file: Path) -> None:
+    changes = changes_of(name, teacher_of(name))
+    before = file.read_text()
+    write(changes, file)
+    check_parameters(file)
+    content = read_file(file)
+    for key, value in changes.items():
+        assert at(content, key) == (list(value) if isinstance(value, tuple) else value), key
+    kept = [line.split("#")[1] for line in before.splitlines() if "#" in line]
+    assert kept == [line.split("#")[1] for line in file.read_text().splitlines() if "#" in line]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_dvc_reads_the_same_values_from_its_command_line(name: str, file: Path) -> None:
+    from dvc.utils.hydra import apply_overrides
+
+    changes = changes_of(name, teacher_of(name))
+    apply_overrides(file, arguments(changes)[1::2])
+    by_dvc = yaml.safe_load(file.read_text())
+    shutil.copy(ROOT / "params.yaml", file)
+    write(changes, file)
+    assert by_dvc == yaml.safe_load(file.read_text())
+
+
+def test_the_published_numbers(file: Path) -> None:
+    """Of the recipes' own sheet: epochs, rate, batch of four GPUs, iterations, and clipping as the mean sees it."""
+    rows = {
+        "seflow": ("deflow", 9, 2e-4, 64, 2, 5 / 16),
+        "seflow-paper": ("deflow", 50, 2e-6, 20, 2, 5 / 5),
+        "deflow": ("deflow", 15, 2e-4, 64, 4, 5 / 16),
+        "fastflow3d": ("fastflow3d", 20, 4e-5, 64, None, 5 / 16),
+        "seflow++": ("deflowpp", 9, 2e-4, 16, 2, 5 / 4),
+    }
+    for name, (kind, epochs, rate, batch, iterations, clip) in rows.items():
+        shutil.copy(ROOT / "params.yaml", file)
+        write(changes_of(name, None), file)
+        p = read_parameters("train", TrainParameters, file)
+        assert (p.model.kind, p.epochs, p.learning_rate, p.batch, p.gradient_clip) == (kind, epochs, rate, batch, clip)
+        assert iterations in (None, p.model.iterations)
+        assert (p.model.grid().columns, p.model.grid().rows, p.model.width) == (512, 512, 32)
+
+
+def test_a_teacher_is_named_where_one_is_needed() -> None:
+    with pytest.raises(InputError, match="recipe zeroflow needs --teacher"):
+        changes_of("zeroflow", None)
+    with pytest.raises(InputError, match="recipe deflow has no --teacher"):
+        changes_of("deflow", "x")
+
+
+def test_a_parameter_file_of_another_version_stays_as_it_is(file: Path) -> None:
+    text = file.read_text().replace("  precision: fp32        # of the U-Net: fp32, or bf16 (on", "  old: 1 # (on")
+    file.write_text(text)
+    with pytest.raises(InputError, match=r"has no parameter train\.precision"):
+        write(changes_of("seflow", None), file)
+    assert file.read_text() == text
+
+
+def test_command(file: Path) -> None:
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "stages.recipe", *words], capture_output=True, text=True, check=False, cwd=ROOT
+        )
+
+    shown = run("seflow").stdout.split()
+    assert shown[::2] == ["-S"] * (len(shown) // 2)
+    assert "train.model.range=[-51.2,-51.2,-1.4,51.2,51.2,4.6]" in shown
+    assert run("fastflow3d", "--write", str(file)).returncode == 0
+    assert read_parameters("train", TrainParameters, file).loss == "ff3d"
+    refused = run("zeroflow")
+    assert refused.returncode == 1 and refused.stderr.startswith("error: recipe zeroflow needs --teacher")
