@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A stage over the logs of a split: each computed once, in parallel, then linked into the output folders."""
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,8 @@ from models.errors import InputError
 from stages.pipeline.code import code_digest, package_versions
 from stages.pipeline.compute import compute
 from stages.pipeline.digest import path_digests, value_digest
-from stages.pipeline.pool import WORKER_ENVIRONMENT, Failure, run_tasks
+from stages.pipeline.executor import run_logs
+from stages.pipeline.pool import WORKER_ENVIRONMENT, Failure
 from stages.pipeline.progress import Progress
 from stages.pipeline.store import Store, link, remove
 
@@ -85,7 +87,7 @@ def map_logs(
         suffixes: end of the file name of each kind; empty where a log's output is a folder.
         packages: distributions whose version decides the result; h5py, which lays files out, is always one.
         optional: kinds that a log may lack; any other kind that the function leaves unwritten is a defect.
-        workers: processes at the same time; as many as `compute.yaml` says by default.
+        workers: processes on this machine at the same time; where and how many `compute.yaml` says by default.
         finish: called with the complete folders before they take their names, to add files of the whole split.
 
     Raises:
@@ -102,16 +104,17 @@ def map_logs(
         "parameters": dataclasses.asdict(parameters) if dataclasses.is_dataclass(parameters) else parameters,  # type: ignore[arg-type]
     }
     jobs = [_Job(step, store, function, task, parameters, suffixes, optional, base) for task in tasks]
-    results = _run(step, jobs, workers or compute().workers)
+    results = _run(step, jobs, workers)
     _publish(store, tasks, results, outputs, suffixes, finish)
 
 
-def _run(step: str, jobs: Sequence[_Job], workers: int) -> list[_Result]:
+def _run(step: str, jobs: Sequence[_Job], workers: int | None) -> list[_Result]:
     title = f"{step} {len(jobs)} logs" if len(jobs) != 1 else f"{step} 1 log"
     results: dict[int, _Result] = {}
     failures: list[Failure] = []
-    with Progress(title, len(jobs), sum(job.task.sweeps for job in jobs)) as progress:
-        for index, result in run_tasks(_run_log, jobs, [job.task.log_id for job in jobs], workers):
+    running = run_logs(step, _run_log, jobs, [job.task.log_id for job in jobs], workers)
+    with Progress(title, len(jobs), sum(job.task.sweeps for job in jobs)) as progress, contextlib.closing(running):
+        for index, result in running:
             if isinstance(result, Failure):
                 failures.append(result)
             else:
