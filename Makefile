@@ -9,9 +9,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 V2_EVALUATOR := bucketed-scene-flow-eval==2.0.25
 PLAIN := kernels models stages
 BASE ?= HEAD
+DATASET ?= sensor
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test repro catalog test test-full gpu-check compare gate check share explain lint format deps clean
+.PHONY: help setup setup-test repro catalog download test test-full gpu-check compare gate check share explain lint format deps clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +37,10 @@ $(VENV)/.ready-test: $(VENV)/.ready
 repro: setup ## Run the whole pipeline: raw logs to metrics/val.json
 	dvc repro
 	@python -m stages.evaluation.show
+
+download: setup ## Fetch AV2 logs without cameras: `make download SPLIT=val LOGS=5 [DATASET=lidar]`, into AV2_ROOT
+	@test -n "$(SPLIT)" || { echo "error: say which split, as in make download SPLIT=val LOGS=5"; exit 1; }
+	@python -m stages.download --dataset $(DATASET) --split $(SPLIT) --logs "$(LOGS)"
 
 catalog: setup ## List the raw logs anew: the way to say that real logs were added or removed
 	dvc repro simulate
