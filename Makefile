@@ -12,7 +12,7 @@ BASE ?= HEAD
 DATASET ?= sensor
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test repro catalog download test test-full gpu-check compare gate check share explain lint format deps clean
+.PHONY: help setup setup-test repro catalog download test test-full gpu-check compare gate check prune share explain lint format deps clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -67,6 +67,10 @@ gate: setup ## Compare the metric files with those of revision BASE (HEAD); fail
 
 check: setup ## Check without data that dvc.lock agrees with code and parameters, and what the remote holds
 	@python -m stages.check
+
+prune: setup ## Show the store; what may go by UNUSED=1, OLDER=30 (days) or KEEP_GB=100; DELETE=1 removes it
+	@python -m stages.prune $(if $(UNUSED),--unused) $(if $(OLDER),--older-than $(OLDER)) \
+	  $(if $(KEEP_GB),--keep-gb $(KEEP_GB)) $(if $(DELETE),--delete)
 
 share: setup ## Share artifacts with a team: `make share URL=/mnt/store`, s3://… or ssh://…; commit .dvc/config afterwards
 	@test -n "$(URL)" || { echo "error: say where, as in make share URL=/mnt/team/sceneflow"; exit 1; }

@@ -16,6 +16,7 @@ from stages.pipeline.digest import path_digests, value_digest
 from stages.pipeline.executor import run_logs
 from stages.pipeline.pool import WORKER_ENVIRONMENT, Failure
 from stages.pipeline.progress import Progress
+from stages.pipeline.space import check_space
 from stages.pipeline.store import Store, link, remove
 
 Paths = Mapping[str, Path | None]
@@ -34,6 +35,7 @@ class LogTask:
             so that data may move.
         arguments: further plain values that determine the result.
         sweeps: number of sweeps, for the progress bar alone.
+        size: bytes that the results may take, where that is known before; checked against the free space.
     """
 
     log_id: str
@@ -41,6 +43,7 @@ class LogTask:
     pinned: Mapping[str, Path] = field(default_factory=dict)
     arguments: Mapping[str, str | int | float] = field(default_factory=dict)
     sweeps: int = 0
+    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,10 @@ def map_logs(
         "parameters": dataclasses.asdict(parameters) if dataclasses.is_dataclass(parameters) else parameters,  # type: ignore[arg-type]
     }
     jobs = [_Job(step, store, function, task, parameters, suffixes, optional, base) for task in tasks]
-    results = _run(step, jobs, workers)
-    _publish(store, tasks, results, outputs, suffixes, finish)
+    with store.in_use():
+        _check_space(step, jobs)
+        results = _run(step, jobs, workers)
+        _publish(store, tasks, results, outputs, suffixes, finish)
 
 
 def _run(step: str, jobs: Sequence[_Job], workers: int | None) -> list[_Result]:
@@ -144,10 +149,18 @@ def _failure_text(failure: Failure) -> str:
     return failure.text if named else f"log {failure.name}: {failure.text}"
 
 
-def _run_log(job: _Job) -> _Result:
-    """Runs in a worker: find the log in the store or compute it."""
-    inputs = {kind: path if path.exists() else None for kind, path in job.task.inputs.items()}
-    key = value_digest(
+def _check_space(step: str, jobs: Sequence[_Job]) -> None:
+    """Ask for the space of the logs that the store lacks, where their keys are known without reading anything."""
+    lacking = [
+        job for job in jobs if job.task.size and not job.task.inputs and not job.store.entry(_key(job, {})).exists()
+    ]
+    if lacking:
+        check_space(lacking[0].store.folder, sum(job.task.size for job in lacking), f"{step}, {len(lacking)} logs,")
+
+
+def _key(job: _Job, inputs: Paths) -> str:
+    """Digest of all that determines a log's result."""
+    return value_digest(
         {
             **job.base,
             "log": job.task.log_id,
@@ -155,6 +168,12 @@ def _run_log(job: _Job) -> _Result:
             "inputs": {kind: path_digests(path) if path else None for kind, path in inputs.items()},
         }
     )
+
+
+def _run_log(job: _Job) -> _Result:
+    """Runs in a worker: find the log in the store or compute it."""
+    inputs = {kind: path if path.exists() else None for kind, path in job.task.inputs.items()}
+    key = _key(job, inputs)
     with job.store.claim(key):
         found = job.store.intact(key)
         if not found:

@@ -58,3 +58,8 @@ def waiting_log(log_id: str, inputs: Mapping[str, Path], outputs: Mapping[str, P
     while not (inputs["number"].parent / "go").exists():
         time.sleep(0.05)
     fragile_log(log_id, inputs, outputs, parameters)
+
+
+def one_log(log_id: str, inputs: Mapping[str, Path], outputs: Mapping[str, Path], parameters: Parameters) -> None:
+    """Reads nothing and writes a one."""
+    outputs["one"].write_text("1")
