@@ -43,7 +43,7 @@ def _etag_of_parts(path: Path, length: int) -> str:
 
 def _md5(path: Path, length: int) -> list[bytes]:
     """MD5 of each part of a file, at least of one."""
-    digests = []
+    digests: list[bytes] = []
     with path.open("rb") as file:
         while True:
             part = file.read(length)
