@@ -86,11 +86,6 @@ class SlurmRun:
                 del self.jobs[job]
         return lost
 
-    def cancel(self) -> None:
-        """Cancel every job of the run that still lives: by its name, for an interrupt may come before ids are known."""
-        command = ["scancel", f"--user={getpass.getuser()}", f"--name={self.folder.name}"]
-        subprocess.run(command, check=False, capture_output=True)
-
 
 def run_on_slurm(
     step: str, function: Callable[[Any], Any], tasks: Sequence[Any], names: Sequence[str], settings: Compute
@@ -106,14 +101,23 @@ def run_on_slurm(
     folder = _run_folder(settings.store, step)
     logged = [LoggedTask(function, task, folder / "logs" / f"{n}.txt") for task, n in zip(tasks, names, strict=True)]
     run = SlurmRun(folder, settings, logged, names)
-    finished = False
-    try:
+    with _cancelled_unless_finished(folder.name):
         run.submit(chunks(len(tasks), settings))
         yield from _follow(run)
-        finished = True
-    finally:
-        if not finished:
-            run.cancel()
+
+
+@contextlib.contextmanager
+def _cancelled_unless_finished(name: str) -> Iterator[None]:
+    """Cancel every job of this name when the block, or this process, ends in any way before the work is done.
+
+    A shell of its own session does it, which waits for a word on a pipe that closes when this process is killed; and by
+    name, because an interrupt may come before the ids of the jobs are known.
+    """
+    script = f'read word; [ "$word" = finished ] || scancel --user={getpass.getuser()} --name={name}'
+    with subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, text=True, start_new_session=True) as watcher:
+        yield
+        if watcher.stdin is not None:
+            watcher.stdin.write("finished\n")
 
 
 def _follow(run: SlurmRun) -> Iterator[tuple[int, Any]]:

@@ -158,10 +158,11 @@ def test_a_job_that_slurm_starts_again_is_not_lost(how: str, on_slurm: Path) -> 
 
 
 @pytest.mark.slow
-def test_an_interrupt_cancels_the_jobs(on_slurm: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_the_end_of_the_driver_cancels_the_jobs(how: signal.Signals, on_slurm: Path) -> None:
     process = start("abc")
     begun(process, "ab")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     assert process.wait(timeout=20) != 0
     queue = "unknown"
     for _ in range(200):
