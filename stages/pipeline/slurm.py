@@ -136,7 +136,7 @@ def _follow(run: SlurmRun) -> Iterator[tuple[int, Any]]:
                 yield from _retry(run, run.lost(done, alive), done)
             elif now - answered > _PATIENCE_S:
                 raise InputError("Slurm has not answered `squeue` for 15 minutes; finished logs are kept, run again")
-        time.sleep(0.2)
+        time.sleep(min(2.0, 0.2 + (now - start) / 300))
 
 
 def _retry(run: SlurmRun, lost: dict[str, list[int]], done: set[int]) -> Iterator[tuple[int, Failure]]:

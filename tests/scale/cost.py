@@ -49,6 +49,8 @@ def main(sweeps: int) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         repeat_log(source, Path(scratch) / LOG, sweeps)
         used = {step: run_step(step, Path(scratch)) for step in (*FRAMES, *LABELS)}
+        raw = sum(path.stat().st_size for path in (Path(scratch) / LOG).rglob("*") if path.is_file())
+        sizes = {path.stem: path.stat().st_size / 1e9 for path in sorted(Path(scratch).glob("*.*"))}
     many = f"{sweeps} sweeps of {POINTS} points, real ones repeated along the track; one process"
     frames = sum(used[step]["cpu_s"] for step in FRAMES)
     labels = {size: used[f"dynamic-{size}"]["cpu_s"] + used["cluster"]["cpu_s"] for size in ("0.15", "0.2")}
@@ -63,6 +65,8 @@ def main(sweeps: int) -> None:
     ]
     hours = LOGS * (frames + labels["0.15"]) / CORES / 3600
     rows.append(_row("hours_700_logs_16_cores", hours, "h", "calculated: (frames + labels) x 700 logs / 16 cores"))
+    each = ", ".join(f"{kind} {size:.3f}" for kind, size in sizes.items())
+    rows.append(_row("gb_per_log", sum(sizes.values()), "GB", f"{many}; {each}; beside {raw / 1e9:.3f} of raw files"))
     write_rows(rows)
 
 
