@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Logs as Slurm jobs: the same bytes, and nothing lost when jobs are. On a real cluster of this machine (slow)."""
 
+import dataclasses
 import os
 import shutil
 import signal
@@ -16,7 +17,7 @@ import pytest
 
 from models.errors import InputError
 from stages.pipeline.code import ROOT
-from stages.pipeline.compute import Compute, SlurmSettings
+from stages.pipeline.compute import Compute, SlurmSettings, compute
 from stages.pipeline.slurm import chunks
 from tests.pipeline.project import SMALL, make_project
 from tests.pipeline.test_store import compute_powers, runs, wait_for, workspace, write_numbers  # noqa: F401
@@ -29,7 +30,7 @@ DRIVER = (
 
 
 def settings(workers: int, jobs: int) -> Compute:
-    return Compute(workers, "cpu", Path(), None, "slurm", slurm=SlurmSettings(jobs=jobs))
+    return dataclasses.replace(compute(), workers=workers, slurm=SlurmSettings(jobs=jobs))
 
 
 @pytest.mark.parametrize(
