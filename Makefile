@@ -12,9 +12,11 @@ BASE ?= HEAD
 # Columns of `make experiments`: the numbers that people quote, and every parameter in which experiments differ.
 HEADLINE ?= model\.bucketed\.dynamic\.mean|model\.threeway\.(mean|dynamic_iou)$$
 SECTIONS := data|simulate|catalog|ingest|ground|truth|dynamic|cluster|quality|teach|train|predict|evaluate|submit|render
+DATASET ?= sensor
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test repro catalog test test-full gpu-check compare experiments recompute gate check share push explain lint format deps clean docs verify faults default-weights
+.PHONY: help setup setup-test repro catalog download test test-full gpu-check compare experiments recompute gate check verify faults \
+  prune share push explain default-weights lint format deps docs clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +43,10 @@ repro: setup ## Run the whole pipeline: raw logs to metrics/val.json and report/
 	@python -m stages.evaluation.show
 	@python -m stages.explain --changes
 	@echo 'pictures and more: report/index.html'
+
+download: setup ## Fetch AV2 logs without cameras: `make download SPLIT=val LOGS=5 [DATASET=lidar]`, into AV2_ROOT
+	@test -n "$(SPLIT)" || { echo "error: say which split, as in make download SPLIT=val LOGS=5"; exit 1; }
+	@python -m stages.download --dataset $(DATASET) --split $(SPLIT) --logs "$(LOGS)"
 
 catalog: setup ## List the raw logs anew: the way to say that real logs were added or removed
 	dvc repro simulate
@@ -84,6 +90,10 @@ verify: setup ## Read every artifact in the cache; what is damaged is removed, a
 
 faults: setup-test ## Kill the pipeline at random 200 times, resumable; results in metrics/benchmarks/kills.jsonl
 	python -m tests.faults.kills --kills 200 --results metrics/benchmarks/kills.jsonl
+
+prune: setup ## Show the store; what may go by UNUSED=1, OLDER=30 (days) or KEEP_GB=100; DELETE=1 removes it
+	@python -m stages.prune $(if $(UNUSED),--unused) $(if $(OLDER),--older-than $(OLDER)) \
+	  $(if $(KEEP_GB),--keep-gb $(KEEP_GB)) $(if $(DELETE),--delete)
 
 share: setup ## Share artifacts with a team: `make share URL=/mnt/store`, s3://… or ssh://…; commit .dvc/config afterwards
 	@test -n "$(URL)" || { echo "error: say where, as in make share URL=/mnt/team/sceneflow"; exit 1; }

@@ -3,11 +3,13 @@
 """Quality of the labels of a split: statistics, and agreement with the boxes where there are any."""
 
 import json
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 from stages.frames.write import atomic
 from stages.labels.protocol import label_protocol
+from stages.labels.outliers import outliers
 from stages.labels.quality import QualityParameters, count_table, quality_log, summary
 from stages.pipeline.logs import map_logs, split_tasks
 from stages.pipeline.main import stage_main
@@ -17,7 +19,7 @@ TABLE = "logs.parquet"
 
 
 def main(split: str, parameters: QualityParameters) -> None:
-    """Write the table `data/quality/<split>/logs.parquet`, one row a log, and `metrics/labels.json`."""
+    """Write the table `data/quality/<split>/logs.parquet`, one row a log, and `metrics/labels.json`; name odd logs."""
     import polars as pl
 
     folder = Path("data/quality") / split
@@ -33,7 +35,10 @@ def main(split: str, parameters: QualityParameters) -> None:
         finish=join_rows,
     )
     protocol = label_protocol(Path(f"data/catalog/{split}.json"), [task.inputs for task in tasks], parameters)
-    metrics = summary(pl.read_parquet(folder / TABLE).to_dict(as_series=False))
+    table = pl.read_parquet(folder / TABLE).to_dict(as_series=False)
+    metrics = summary(table)
+    for log, oddity in outliers(table).items():
+        sys.stderr.write(f"warning: log {log} {oddity}; look at it before training on it\n")
     with atomic(Path("metrics/labels.json")) as file:
         file.write_text(json.dumps({"protocol": protocol, **metrics}, indent=2) + "\n")
 

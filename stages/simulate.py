@@ -12,6 +12,7 @@ from stages.simulator.parameters import SimulateParameters
 from stages.sources.root import raw_root
 
 Parameters = SimulateParameters
+_FIRING_BYTES = 64 * 12  # beams, and bytes of a point
 
 
 def main(split: str, parameters: SimulateParameters, data: DataParameters) -> None:
@@ -25,6 +26,7 @@ def main(split: str, parameters: SimulateParameters, data: DataParameters) -> No
             inputs={},
             arguments={"seed": parameters.seed, "split": split, "index": index, "sweeps": size.sweeps},
             sweeps=size.sweeps,
+            size=size.sweeps * parameters.scene.lidar.azimuth_steps * _FIRING_BYTES,
         )
         for index in range(size.logs if data.source == "simulated" else 0)
     ]

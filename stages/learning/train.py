@@ -59,7 +59,7 @@ def train_flow(data: Path, weights: Path, curves: Path, parameters: TrainParamet
     key = value_digest({**history, **_writers()})
     store = Store(machine.store / "train")
     checkpoint = store.folder / f"{key}.checkpoint" / "last.ckpt"
-    with store.claim(key):
+    with store.in_use(), store.claim(key):
         if not store.intact(key):
             workspace = store.workspace(key)
             _drop_damaged(checkpoint)

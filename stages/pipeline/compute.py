@@ -2,17 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """How and where to compute: never part of what is asked for, so never a parameter and never a reason to rerun."""
 
+import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from models.errors import InputError
 
 _VARIABLES = {
+    "executor": "SCENEFLOW_EXECUTOR",
     "workers": "SCENEFLOW_WORKERS",
+    "memory_gib": "SCENEFLOW_MEMORY_GIB",
+    "threads": "SCENEFLOW_THREADS",
     "device": "SCENEFLOW_DEVICE",
     "store": "SCENEFLOW_STORE",
     "av2_root": "AV2_ROOT",
@@ -22,10 +27,30 @@ _VARIABLES = {
     "logger": "SCENEFLOW_LOGGER",
 }
 _CHOICES = {
+    "executor": ("pool", "slurm"),
     "device": ("auto", "cpu", "cuda"),
     "compile": ("auto", "off"),
     "logger": ("none", "tensorboard", "wandb"),
 }
+_MEMORY_GIB = 2.0  # what a worker takes at most (docs/scale.md), with a margin
+_SLURM_WORKERS = 8
+
+
+@dataclass(frozen=True)
+class SlurmSettings:
+    """Mapping `slurm` of `compute.yaml`, for `executor: slurm`.
+
+    Attributes:
+        jobs: jobs at the same time, each with `workers` processes.
+        time_min: longest time of a job, minutes.
+        tries: how often a lost job's logs are tried before they count as failed.
+        options: further options of sbatch by their long names, as `partition` or `account`.
+    """
+
+    jobs: int = 32
+    time_min: int = 240
+    tries: int = 3
+    options: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -33,7 +58,12 @@ class Compute:
     """The machine's side of a run.
 
     Attributes:
-        workers: processes that work on logs at the same time, one thread each.
+        executor: `pool`, processes on this machine, or `slurm`, jobs of a cluster.
+        workers: processes that work on logs at the same time, on this machine or in each Slurm job.
+        memory_gib: memory a worker may need, GiB: the default of `workers` keeps to it, a Slurm job asks for it.
+        threads: processor threads that are kept free for a worker. Its numerical libraries use one whatever is said
+            here, because their results would differ otherwise.
+        slurm: how to ask Slurm.
         device: `cpu`, `cuda`, or `auto` for a GPU where there is one.
         store: folder of the log-at-a-time store.
         av2_root: folder that holds `sensor/<split>/<log>`, for `data.source: av2`; relative to the project's root.
@@ -51,6 +81,10 @@ class Compute:
     devices: int
     compile: bool
     logger: str
+    executor: str = "pool"
+    memory_gib: float = _MEMORY_GIB
+    threads: int = 1
+    slurm: SlurmSettings = field(default_factory=SlurmSettings)
 
 
 def project_root() -> Path:
@@ -68,15 +102,22 @@ def compute() -> Compute:
     """
     file = _read(project_root() / "compute.yaml")
     values = {name: os.environ.get(variable) or file.get(name) for name, variable in _VARIABLES.items()}
+    executor = _choice("executor", values["executor"])
+    threads = _whole("threads", values["threads"] or 1)
+    memory_gib = _positive("memory_gib", values["memory_gib"] or _MEMORY_GIB)
     return Compute(
-        workers=_count("workers", values["workers"] or len(os.sched_getaffinity(0))),
+        workers=_whole("workers", values["workers"] or _default_workers(executor, threads, memory_gib)),
         device=_choice("device", values["device"]),
         store=project_root() / Path(str(values["store"] or ".scratch")).expanduser(),
         av2_root=_folder(values["av2_root"]),
         data_root=_folder(values["data_root"]),
-        devices=_count("devices", values["devices"] or 1),
+        devices=_whole("devices", values["devices"] or 1),
         compile=_choice("compile", values["compile"]) == "auto",
         logger=_choice("logger", values["logger"]),
+        executor=executor,
+        memory_gib=memory_gib,
+        threads=threads,
+        slurm=_slurm(file.get("slurm") or {}),
     )
 
 
@@ -84,8 +125,25 @@ def _folder(value: object) -> Path | None:
     return project_root() / Path(str(value)).expanduser() if value else None
 
 
-def _count(name: str, value: object) -> int:
-    if not str(value).isdigit() or int(str(value)) < 1:
+def _default_workers(executor: str, threads: int, memory_gib: float) -> int:
+    """As many as cores and memory of this machine carry; of a cluster's nodes nothing is known."""
+    if executor == "slurm":
+        return _SLURM_WORKERS
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return max(1, min(len(os.sched_getaffinity(0)) // threads, int(memory / memory_gib)))
+
+
+def _slurm(content: object) -> SlurmSettings:
+    if not isinstance(content, dict):
+        raise InputError(f"compute setting slurm must be a mapping of settings, not {content!r}")
+    own = {item.name for item in fields(SlurmSettings)} - {"options"}
+    numbers: dict[str, Any] = {name: _whole(f"slurm.{name}", content[name]) for name in own & set(content)}
+    options = {str(name): str(value) for name, value in content.items() if name not in own}
+    return SlurmSettings(**numbers, options=options)
+
+
+def _whole(name: str, value: object) -> int:
+    if not str(value).isdecimal() or int(str(value)) < 1:
         raise InputError(f"compute setting {name} must be a whole number of at least 1, not {value!r}")
     return int(str(value))
 
@@ -99,6 +157,16 @@ def _choice(name: str, value: object) -> str:
     return chosen
 
 
+def _positive(name: str, value: object) -> float:
+    try:
+        number = float(str(value))
+    except ValueError:
+        number = math.nan
+    if not (math.isfinite(number) and number > 0):
+        raise InputError(f"compute setting {name} must be a positive number, not {value!r}")
+    return number
+
+
 def _read(path: Path) -> Mapping[str, object]:
     if not path.exists():
         return {}
@@ -108,7 +176,8 @@ def _read(path: Path) -> Mapping[str, object]:
         raise InputError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path.name} must hold a mapping of settings, not {content!r}")
-    unknown = sorted(map(str, set(content) - set(_VARIABLES)))
+    known = (*_VARIABLES, "slurm")
+    unknown = sorted(map(str, set(content) - set(known)))
     if unknown:
-        raise InputError(f"{path.name} has an unknown setting {unknown[0]!r}; it knows {', '.join(_VARIABLES)}")
+        raise InputError(f"{path.name} has an unknown setting {unknown[0]!r}; it knows {', '.join(known)}")
     return dict(content)

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A stage over the logs of a split: each computed once, in parallel, then linked into the output folders."""
 
+import contextlib
 import dataclasses
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -12,8 +13,10 @@ from models.errors import InputError
 from stages.pipeline.code import code_digest, package_versions
 from stages.pipeline.compute import compute
 from stages.pipeline.digest import path_digests, value_digest
-from stages.pipeline.pool import WORKER_ENVIRONMENT, Failure, run_tasks
+from stages.pipeline.executor import run_logs
+from stages.pipeline.pool import WORKER_ENVIRONMENT, Failure
 from stages.pipeline.progress import Progress
+from stages.pipeline.space import check_space
 from stages.pipeline.store import Store, link, remove
 
 Paths = Mapping[str, Path | None]
@@ -32,6 +35,7 @@ class LogTask:
             so that data may move.
         arguments: further plain values that determine the result.
         sweeps: number of sweeps, for the progress bar alone.
+        size: bytes that the results may take, where that is known before; checked against the free space.
     """
 
     log_id: str
@@ -39,6 +43,7 @@ class LogTask:
     pinned: Mapping[str, Path] = field(default_factory=dict)
     arguments: Mapping[str, str | int | float] = field(default_factory=dict)
     sweeps: int = 0
+    size: int = 0
 
 
 @dataclass(frozen=True)
@@ -85,7 +90,7 @@ def map_logs(
         suffixes: end of the file name of each kind; empty where a log's output is a folder.
         packages: distributions whose version decides the result; h5py, which lays files out, is always one.
         optional: kinds that a log may lack; any other kind that the function leaves unwritten is a defect.
-        workers: processes at the same time; as many as `compute.yaml` says by default.
+        workers: processes on this machine at the same time; where and how many `compute.yaml` says by default.
         finish: called with the complete folders before they take their names, to add files of the whole split.
 
     Raises:
@@ -102,16 +107,19 @@ def map_logs(
         "parameters": dataclasses.asdict(parameters) if dataclasses.is_dataclass(parameters) else parameters,  # type: ignore[arg-type]
     }
     jobs = [_Job(step, store, function, task, parameters, suffixes, optional, base) for task in tasks]
-    results = _run(step, jobs, workers or compute().workers)
-    _publish(store, tasks, results, outputs, suffixes, finish)
+    with store.in_use():
+        _check_space(step, jobs)
+        results = _run(step, jobs, workers)
+        _publish(store, tasks, results, outputs, suffixes, finish)
 
 
-def _run(step: str, jobs: Sequence[_Job], workers: int) -> list[_Result]:
+def _run(step: str, jobs: Sequence[_Job], workers: int | None) -> list[_Result]:
     title = f"{step} {len(jobs)} logs" if len(jobs) != 1 else f"{step} 1 log"
     results: dict[int, _Result] = {}
     failures: list[Failure] = []
-    with Progress(title, len(jobs), sum(job.task.sweeps for job in jobs)) as progress:
-        for index, result in run_tasks(_run_log, jobs, [job.task.log_id for job in jobs], workers):
+    running = run_logs(step, _run_log, jobs, [job.task.log_id for job in jobs], workers)
+    with Progress(title, len(jobs), sum(job.task.sweeps for job in jobs)) as progress, contextlib.closing(running):
+        for index, result in running:
             if isinstance(result, Failure):
                 failures.append(result)
             else:
@@ -141,10 +149,18 @@ def _failure_text(failure: Failure) -> str:
     return failure.text if named else f"log {failure.name}: {failure.text}"
 
 
-def _run_log(job: _Job) -> _Result:
-    """Runs in a worker: find the log in the store or compute it."""
-    inputs = {kind: path if path.exists() else None for kind, path in job.task.inputs.items()}
-    key = value_digest(
+def _check_space(step: str, jobs: Sequence[_Job]) -> None:
+    """Ask for the space of the logs that the store lacks, where their keys are known without reading anything."""
+    lacking = [
+        job for job in jobs if job.task.size and not job.task.inputs and not job.store.entry(_key(job, {})).exists()
+    ]
+    if lacking:
+        check_space(lacking[0].store.folder, sum(job.task.size for job in lacking), f"{step}, {len(lacking)} logs,")
+
+
+def _key(job: _Job, inputs: Paths) -> str:
+    """Digest of all that determines a log's result."""
+    return value_digest(
         {
             **job.base,
             "log": job.task.log_id,
@@ -152,6 +168,12 @@ def _run_log(job: _Job) -> _Result:
             "inputs": {kind: path_digests(path) if path else None for kind, path in inputs.items()},
         }
     )
+
+
+def _run_log(job: _Job) -> _Result:
+    """Runs in a worker: find the log in the store or compute it."""
+    inputs = {kind: path if path.exists() else None for kind, path in job.task.inputs.items()}
+    key = _key(job, inputs)
     with job.store.claim(key):
         found = job.store.intact(key)
         if not found:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from stages.pipeline.digest import path_digests
 
-_MANIFEST = "manifest.json"
+MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True)
@@ -46,16 +46,29 @@ class Store:
         if not entry.exists():
             return False
         try:
-            expected = json.loads((entry / _MANIFEST).read_text())
+            expected = json.loads((entry / MANIFEST).read_text())
         except (OSError, ValueError):
             expected = None
         found = path_digests(entry)
-        found.pop(_MANIFEST, None)
+        found.pop(MANIFEST, None)
         if found == expected:
+            os.utime(entry)  # when it was last used, for `make prune`
             return True
         sys.stderr.write(f"warning: {entry} is damaged; computing it again\n")
         remove(entry)
         return False
+
+    def use_file(self) -> Path:
+        """File that a stage at work on the step holds locked, shared; `make prune` wants it for itself."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder / ".in_use"
+
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep every entry from being pruned, found ones too, until they are linked into the output."""
+        with self.use_file().open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
+            yield
 
     @contextlib.contextmanager
     def claim(self, key: str, message: str = "") -> Iterator[None]:
@@ -86,7 +99,7 @@ class Store:
 
     def commit(self, key: str, workspace: Path) -> None:
         """Make the files of a workspace the entry: record their digests, make them read-only, rename."""
-        (workspace / _MANIFEST).write_text(json.dumps(path_digests(workspace), indent=0, sort_keys=True))
+        (workspace / MANIFEST).write_text(json.dumps(path_digests(workspace), indent=0, sort_keys=True))
         for file in workspace.rglob("*"):
             if file.is_file():
                 file.chmod(0o444)
@@ -94,7 +107,7 @@ class Store:
 
     def files(self, key: str) -> Mapping[str, Path]:
         """Top-level files and folders of an entry by name, the manifest left out."""
-        return {path.name: path for path in sorted(self.entry(key).iterdir()) if path.name != _MANIFEST}
+        return {path.name: path for path in sorted(self.entry(key).iterdir()) if path.name != MANIFEST}
 
 
 def _lock(descriptor: int, message: str) -> None:

@@ -4,6 +4,7 @@
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -42,3 +43,23 @@ def slow_log(log_id: str, inputs: Mapping[str, Path], outputs: Mapping[str, Path
     outputs["power"].write_text("half of")
     time.sleep(0.4)
     power_log(log_id, inputs, outputs, parameters)
+
+
+def waiting_log(log_id: str, inputs: Mapping[str, Path], outputs: Mapping[str, Path], parameters: Parameters) -> None:
+    """As `fragile_log`, but half its output is written first and the rest when the file `go` lies beside the input.
+
+    A number of -7 cancels the Slurm job that computes it.
+    """
+    if inputs["number"].read_text() == "-7":
+        subprocess.run(["scancel", os.environ["SLURM_JOB_ID"]], check=True)
+        time.sleep(60)
+    outputs["power"].write_text("half of")
+    (inputs["number"].parent / f"{log_id}.begun").touch()
+    while not (inputs["number"].parent / "go").exists():
+        time.sleep(0.05)
+    fragile_log(log_id, inputs, outputs, parameters)
+
+
+def one_log(log_id: str, inputs: Mapping[str, Path], outputs: Mapping[str, Path], parameters: Parameters) -> None:
+    """Reads nothing and writes a one."""
+    outputs["one"].write_text("1")

@@ -41,8 +41,8 @@ def test_no_output_persists_and_metrics_lie_in_git(stage: str) -> None:
 
 def test_every_stage_module_is_a_stage() -> None:
     """A module in stages/ is either in dvc.yaml or a command that a person runs."""
-    commands = {"check", "compare", "estimate", "explain", "gate", "interchange", "push", "recipe"}
-    commands |= {"verify", "view", "weights"}
+    commands = {"check", "compare", "download", "estimate", "explain", "gate", "interchange", "prune", "push"}
+    commands |= {"recipe", "verify", "view", "weights"}
     modules = {path.stem for path in (ROOT / "stages").glob("*.py")} - {"__init__"}
     assert modules - commands == set(STAGES)
 

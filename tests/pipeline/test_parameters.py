@@ -146,6 +146,10 @@ def test_one_bad_value_stops_any_stage(section: str, key: str, value: object, me
         ("SCENEFLOW_DEVICES", "0", "devices must be a whole number of at least 1"),
         ("SCENEFLOW_COMPILE", "on", "compile must be one of auto, off, not 'on'"),
         ("SCENEFLOW_LOGGER", "csv", "logger must be one of none, tensorboard, wandb"),
+        ("SCENEFLOW_EXECUTOR", "dask", "executor must be one of pool, slurm, not 'dask'"),
+        ("SCENEFLOW_MEMORY_GIB", "-1", "memory_gib must be a positive number"),
+        ("SCENEFLOW_MEMORY_GIB", "much", "memory_gib must be a positive number"),
+        ("SCENEFLOW_THREADS", "0", "threads must be a whole number"),
     ],
 )
 def test_a_bad_machine_setting(name: str, value: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,9 +166,30 @@ def test_the_machines_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert (compute().workers, compute().av2_root, compute().store) == (3, Path("/data/av2"), tmp_path / ".scratch")
     monkeypatch.setenv("SCENEFLOW_WORKERS", "1")
     assert compute().workers == 1
+    (tmp_path / "compute.yaml").write_text("memory_gib: 1.0e9\n")
+    assert compute().workers == 1
+    monkeypatch.delenv("SCENEFLOW_WORKERS")
+    assert compute().workers == 1  # no machine has that memory for two
     (tmp_path / "compute.yaml").write_text("wokers: 3\n")
     with pytest.raises(InputError, match="unknown setting 'wokers'"):
         compute()
     monkeypatch.setenv("AV2_ROOT", "../av2")  # of the project, also where an experiment runs in a workspace of its own
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "project"))
     assert compute().av2_root == tmp_path / "project/../av2"
+
+
+def test_settings_of_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    file = tmp_path / "compute.yaml"
+    file.write_text("executor: slurm\nslurm: {jobs: 5, time_min: 60, partition: cpu, account: 7}\n")
+    slurm = compute().slurm
+    assert (compute().executor, slurm.jobs, slurm.time_min, slurm.tries) == ("slurm", 5, 60, 3)
+    assert slurm.options == {"partition": "cpu", "account": "7"}
+    for text, message in (
+        ("slurm: {jobs: 0}", "slurm.jobs must be a whole number"),
+        ("slurm: cpu", "slurm must be a mapping"),
+    ):
+        file.write_text(text)
+        with pytest.raises(InputError, match=message):
+            compute()

@@ -87,6 +87,11 @@ def test_a_parameter_reruns_only_what_it_touches_and_back_again_nothing(project:
     assert project.status() == ""
 
 
+def test_nothing_that_the_lock_uses_may_be_pruned(project: Project) -> None:
+    """Each result in the store has been computed once and lies in an output, so that no entry is unused."""
+    assert "can go" in project.run("python", "-m", "stages.prune", "--unused").stdout
+
+
 EVERY = ("train", "val", "test")
 TOUCHES = {  # what a key touches: the stages that read it; the longest name that fits counts
     "data.source": {f"{stage}@{split}" for stage in ("simulate", "catalog", "ingest") for split in EVERY},
