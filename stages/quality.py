@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from stages.frames.write import atomic
-from stages.labels.protocol import label_protocol
 from stages.labels.outliers import outliers
+from stages.labels.protocol import label_protocol
 from stages.labels.quality import QualityParameters, count_table, quality_log, summary
 from stages.pipeline.logs import map_logs, split_tasks
 from stages.pipeline.main import stage_main

@@ -16,8 +16,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from stages.av2.catalog import log_entry
+
 from stages.fetching.split import choose_logs
 from stages.pipeline.code import ROOT
 from tests.pipeline.raw_logs import write_log

@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from stages.av2.catalog import log_entry
 
 from models.data.logfile import LogColumns, LogFrames
-from stages.av2.catalog import log_entry
 from stages.av2.layout import logs_folder
 from tests.pipeline.project import SMALL, make_project
 from tests.pipeline.raw_logs import TIMES, sweep_table, write_feather, write_log

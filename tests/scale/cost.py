@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from pyarrow import feather
+from stages.av2.catalog import log_entry
 
 from models.geometry import inverse_SE3
-from stages.av2.catalog import log_entry
 from stages.av2.poses import read_poses
 from stages.frames.ingest import IngestParameters, ingest_log
 from stages.labels.cluster import ClusterParameters, cluster_log
