@@ -77,6 +77,9 @@ def commands(page: Path) -> list[Command]:
 
 
 def line_commands(where: str, line: str) -> Iterator[Command]:
+    for inner in re.findall(r"\$\(([^()]*)\)", line):  # what another command prints is checked as that command
+        yield from line_commands(where, inner)
+    line = re.sub(r"\$\([^()]*\)", "", line)
     line = re.sub(r"<[^<>]*>", "PLACEHOLDER", line)  # <log>, <root with PandaSet>
     line = re.sub(r"\[options\]", "", line)
     line = re.sub(r"(?<= )\[(--[^\]]*)\]", r"\1", line)  # [--draws A B] may be given, so it must be known

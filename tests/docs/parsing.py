@@ -19,7 +19,7 @@ from stages.pipeline.code import ROOT
 from stages.pipeline.compute import _VARIABLES
 
 VARIABLES = {*_VARIABLES.values(), "AV2_ROOT", "PANDASET_ROOT"}
-SHELL = ("umask", "install")  # programs of every system
+NOT_OURS = ("umask", "install", "rerun")  # programs whose arguments are not for us to judge
 
 
 class Parsed(Exception):
@@ -33,7 +33,7 @@ def fault(words: tuple[str, ...]) -> str | None:
         return _pytest(rest[2:])
     if program == "python" and rest[:1] == ["-m"]:
         return _module(rest[1], rest[2:])
-    if program in SHELL:
+    if program in NOT_OURS:
         return None
     known = {"dvc": _dvc, "make": _make, "git": _git, "export": _export, "sed": _sed, ".venv/bin/pip": _pip}
     return known[program](rest) if program in known else f"{program} is no program that this test can parse"
@@ -60,8 +60,8 @@ def _module(name: str, arguments: list[str]) -> str | None:
             runpy.run_module(name, run_name="__main__")
         except Parsed:
             return None
-        except SystemExit:
-            return said.getvalue().strip().splitlines()[-1]
+        except SystemExit as end:  # with 0 after --help
+            return said.getvalue().strip().splitlines()[-1] if end.code else None
     return f"{name} parses no arguments"
 
 
