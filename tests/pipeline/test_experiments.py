@@ -59,11 +59,11 @@ def parameters(row: dict[str, Any]) -> tuple[float, float]:
 
 
 def computed(text: str) -> Counter[str]:
-    """Logs that were computed and not found in the store, by step, from the last state of each progress bar."""
-    bars = re.findall(r"(\w+) \d+ logs?: 100%[^\r\n]*?(\d+)/\2 logs(?:, (\d+) from the store)?", text)
+    """Logs that were computed and not found in the store, by step, from the last state of each stage's bar."""
     found: Counter[str] = Counter()
-    for step, logs, from_store in bars:
-        found[step] += int(logs) - int(from_store or 0)
+    for stage in text.split("Running stage ")[1:]:
+        states = re.findall(r"(\w+) \d+ logs?: 100%[^\r\n]*?(\d+)/\d+ logs(?:, (\d+) from the store)?", stage)
+        found.update({step: int(logs) - int(from_store or 0) for step, logs, from_store in states})
     return found
 
 
