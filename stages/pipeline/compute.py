@@ -22,7 +22,7 @@ _VARIABLES = {
 }
 _CHOICES = {
     "device": ("auto", "cpu", "cuda"),
-    "compile": ("auto", "off"),
+    "compile": ("off", "on"),
     "logger": ("none", "tensorboard", "wandb"),
 }
 
@@ -37,7 +37,7 @@ class Compute:
         store: folder of the log-at-a-time store.
         av2_root: folder that holds `sensor/<split>/<log>`, for `data.source: av2`.
         devices: GPUs that share the batches of a training.
-        compile: whether to compile the network where the machine can (`auto`, the default) or not (`off`).
+        compile: whether to compile the network for a GPU; that takes a minute or two, so it is for long trainings.
         logger: where training curves go beside the results: `none`, `tensorboard` or `wandb`.
     """
 
@@ -72,7 +72,7 @@ def compute() -> Compute:
         store=project_root() / Path(str(values["store"] or ".scratch")).expanduser(),
         av2_root=Path(str(root)).expanduser() if root else None,
         devices=_count("devices", values["devices"] or 1),
-        compile=_choice("compile", values["compile"]) == "auto",
+        compile=_choice("compile", values["compile"]) == "on",
         logger=_choice("logger", values["logger"]),
     )
 
@@ -86,6 +86,8 @@ def _count(name: str, value: object) -> int:
 def _choice(name: str, value: object) -> str:
     """A setting that has few values, the first of which is the default."""
     choices = _CHOICES[name]
+    if isinstance(value, bool):
+        value = "on" if value else "off"  # YAML takes the bare words for truth values
     chosen = str(value or choices[0])
     if chosen not in choices:
         raise InputError(f"compute setting {name} must be one of {', '.join(choices)}, not {chosen!r}")
