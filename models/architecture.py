@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 
 Kind = Literal["deflow", "fastflow3d", "deflowpp"]
+Precision = Literal["fp32", "bf16"]  # of the U-Net; coordinates, head, loss and flow are float32 always
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from models.architecture import Precision
 from models.clouds import Clouds, take
 from models.grid import Cells, Grid
 from models.heads import GRUHead, LinearHead
@@ -18,7 +19,6 @@ from models.unet import FastFlow3DUNet
 
 CHANNELS = 32  # of the published networks' pillars
 PIECE = 262_144  # points of a piece of the head in training on a GPU
-Precision = Literal["fp32", "bf16"]
 FIRST_FLOW = 0.1  # share of Xavier's range that the last layer starts with
 
 
@@ -38,7 +38,7 @@ class PillarFlow(nn.Module):
         self.grid = grid
         self.embedder = Embedder(grid, width)
         self.sweeps = sweeps
-        self.precision: Precision = "fp32"  # of the U-Net; coordinates, head and flow are float32 always
+        self.precision: Precision = "fp32"
         self.backbone = FastFlow3DUNet(width, sweeps)
 
     def forward(self, cloud0: Clouds, cloud1: Clouds, before: Clouds | None = None) -> Tensor:

@@ -6,11 +6,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from models.architecture import Architecture
+from models.architecture import Architecture, Precision
 from models.data.augment import AugmentParameters
 from models.errors import InputError
 from models.losses.parameters import LABELS_OF_LOSS, DeflowParameters, Labels, Loss, SeflowParameters
-from models.network import Precision
 from models.training.schedule import ScheduleParameters
 
 

@@ -7,8 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
+from models.architecture import Precision
 from models.data.logfile import LogColumns, LogFrames
 from stages.frames.write import write_columns
 from stages.labels.inputs import required
@@ -21,7 +22,7 @@ class PredictRule:
     """How to predict, and what to keep of it."""
 
     minimum_length: float  # m, shorter residual flow is written as 0; 0 keeps all
-    precision: Literal["fp32", "bf16"]  # of the U-Net; the rest is float32
+    precision: Precision
 
 
 @dataclass(frozen=True)

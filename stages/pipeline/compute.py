@@ -29,7 +29,7 @@ _VARIABLES = {
 _CHOICES = {
     "executor": ("pool", "slurm"),
     "device": ("auto", "cpu", "cuda"),
-    "compile": ("auto", "off"),
+    "compile": ("off", "on"),
     "logger": ("none", "tensorboard", "wandb"),
 }
 _MEMORY_GIB = 2.0  # what a worker takes at most (docs/scale.md), with a margin
@@ -69,7 +69,7 @@ class Compute:
         av2_root: folder that holds `sensor/<split>/<log>`, for `data.source: av2`; relative to the project's root.
         data_root: folder of the raw data, for every other source but `simulated`; relative likewise.
         devices: GPUs that share the batches of a training.
-        compile: whether to compile the network where the machine can (`auto`, the default) or not (`off`).
+        compile: whether to compile the network for a GPU; that takes a minute or two, so it is for long trainings.
         logger: where training curves go beside the results: `none`, `tensorboard` or `wandb`.
     """
 
@@ -112,7 +112,7 @@ def compute() -> Compute:
         av2_root=_folder(values["av2_root"]),
         data_root=_folder(values["data_root"]),
         devices=_whole("devices", values["devices"] or 1),
-        compile=_choice("compile", values["compile"]) == "auto",
+        compile=_choice("compile", values["compile"]) == "on",
         logger=_choice("logger", values["logger"]),
         executor=executor,
         memory_gib=memory_gib,
@@ -151,7 +151,9 @@ def _whole(name: str, value: object) -> int:
 def _choice(name: str, value: object) -> str:
     """A setting that has few values, the first of which is the default."""
     choices = _CHOICES[name]
-    chosen = str(value or choices[0])
+    if isinstance(value, bool):
+        value = "on" if value else "off"  # YAML takes the bare words for truth values
+    chosen = {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value or choices[0])  # YAML's on, off
     if chosen not in choices:
         raise InputError(f"compute setting {name} must be one of {', '.join(choices)}, not {chosen!r}")
     return chosen

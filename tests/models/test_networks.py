@@ -136,9 +136,10 @@ def points(n: int, seed: int, grid: Grid = SMALL) -> torch.Tensor:
     return low + unit * (high - low) * 0.999
 
 
-@pytest.mark.parametrize("kind", [DeFlow, FastFlow3D])
+@pytest.mark.parametrize("kind", [DeFlow, FastFlow3D, DeFlowPP])
 def test_ragged_batch_equals_single_clouds(kind: type) -> None:
     network = small_network(kind)
+    three = network.sweeps == 3
     pairs = [
         (points(70, 1), points(50, 2)),
         (points(1, 3), points(90, 4)),
@@ -146,8 +147,16 @@ def test_ragged_batch_equals_single_clouds(kind: type) -> None:
         (points(40, 7), points(0, 8)),
     ]
     with torch.no_grad():
-        together = network(concatenate([a for a, _ in pairs]), concatenate([b for _, b in pairs]))
-        alone = [network(concatenate([a]), concatenate([b])) for a, b in pairs]
+        before = [points(20 + n, 9 + n) for n in range(len(pairs))]
+        together = network(
+            concatenate([a for a, _ in pairs]),
+            concatenate([b for _, b in pairs]),
+            *([concatenate(before)] if three else []),
+        )
+        alone = [
+            network(concatenate([a]), concatenate([b]), *([concatenate([c])] if three else []))
+            for (a, b), c in zip(pairs, before, strict=True)
+        ]
     torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=0)
 
 
@@ -235,7 +244,7 @@ def test_senseless_grids_are_refused(minimum: tuple, maximum: tuple, voxel: floa
         Grid(minimum, maximum, voxel)
 
 
-@pytest.mark.parametrize("kind", [DeFlow, FastFlow3D])
+@pytest.mark.parametrize("kind", [DeFlow, FastFlow3D, DeFlowPP])
 def test_gradients_by_finite_differences(kind: type) -> None:
     torch.manual_seed(0)
     grid = Grid((0.0, 0.0, -1.0), (16.0, 16.0, 1.0), 1.0)
@@ -247,7 +256,7 @@ def test_gradients_by_finite_differences(kind: type) -> None:
     cloud1 = concatenate([unit[25:50] * 15 * torch.tensor([1, 1, 0.05]), unit[50:] * 15 * torch.tensor([1, 1, 0.05])])
 
     def loss() -> torch.Tensor:
-        return network(cloud0, cloud1).pow(2).sum()
+        return network(cloud0, cloud1, *([cloud1] if network.sweeps == 3 else [])).pow(2).sum()
 
     loss().backward()
     step = 1e-6

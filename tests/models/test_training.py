@@ -259,8 +259,8 @@ def test_killed_after_its_last_checkpoint_keeps_its_curves(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"frame": "sensor"}, "wants points in frame 'sensor'"),
-        ({"architecture": {"kind": "deflowpp"}}, "names no network of this version"),
+        ({"frame": "city"}, "wants points in frame 'city', known are ego and sensor"),
+        ({"architecture": {"kind": "pointnet"}}, "names no network of this version"),
         ({"architecture": None}, "names no network of this version"),
         ({"architecture": {"voxel": 0.9}}, "multiple of 8"),
         ({"architecture": {"depth": 3}}, "names no network of this version"),

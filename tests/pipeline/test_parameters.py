@@ -144,7 +144,7 @@ def test_one_bad_value_stops_any_stage(section: str, key: str, value: object, me
         ("SCENEFLOW_WORKERS", "many", "workers must be a whole number"),
         ("SCENEFLOW_DEVICE", "tpu", "device must be one of"),
         ("SCENEFLOW_DEVICES", "0", "devices must be a whole number of at least 1"),
-        ("SCENEFLOW_COMPILE", "on", "compile must be one of auto, off, not 'on'"),
+        ("SCENEFLOW_COMPILE", "auto", "compile must be one of off, on, not 'auto'"),
         ("SCENEFLOW_LOGGER", "csv", "logger must be one of none, tensorboard, wandb"),
         ("SCENEFLOW_EXECUTOR", "dask", "executor must be one of pool, slurm, not 'dask'"),
         ("SCENEFLOW_MEMORY_GIB", "-1", "memory_gib must be a positive number"),
@@ -164,6 +164,9 @@ def test_the_machines_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         monkeypatch.delenv(name, raising=False)
     (tmp_path / "compute.yaml").write_text("workers: 3\nav2_root: /data/av2\n")
     assert (compute().workers, compute().av2_root, compute().store) == (3, Path("/data/av2"), tmp_path / ".scratch")
+    assert (compute().devices, compute().compile, compute().logger) == (1, False, "none")
+    (tmp_path / "compute.yaml").write_text("workers: 3\ndevices: 2\ncompile: on\nlogger: tensorboard\n")
+    assert (compute().devices, compute().compile, compute().logger) == (2, True, "tensorboard")
     monkeypatch.setenv("SCENEFLOW_WORKERS", "1")
     assert compute().workers == 1
     (tmp_path / "compute.yaml").write_text("memory_gib: 1.0e9\n")
