@@ -13,8 +13,8 @@ from stages.pipeline.code import ROOT
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 # Kinds of blocks that hold no commands: data, listings, and Python, which has a test of its own.
 OTHER_KINDS = ("text", "yaml", "json", "python")
-# The first word of a listing in a block without a kind: a tree of files, a picture in letters.
-LISTINGS = ("dvc.yaml", "<root>/<split>/<log>/", "leaves")
+# The first word of a listing in a block without a kind: a tree of files, a picture in letters, a line of Python.
+LISTINGS = ("dvc.yaml", "<root>/<split>/<log>/", "leaves", "rows = np.")
 
 
 @dataclass(frozen=True)

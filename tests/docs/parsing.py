@@ -81,8 +81,11 @@ def _dvc(arguments: list[str]) -> str | None:
 
     with _quiet():
         try:
-            get_main_parser().parse_args(arguments)
-        except (DvcParserError, SystemExit):
+            # A group of commands alone, as `dvc plots`, asks for one of them; its help it takes.
+            get_main_parser().parse_args(arguments if len(arguments) > 1 else [*arguments, "--help"])
+        except (DvcParserError, SystemExit) as end:
+            if isinstance(end, SystemExit) and not end.code:
+                return None
             return f"dvc does not take these arguments; see `dvc {arguments[0]} --help`"
     stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
     for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
