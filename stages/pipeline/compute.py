@@ -28,7 +28,7 @@ class Compute:
         workers: processes that work on logs at the same time, one thread each.
         device: `cpu`, `cuda`, or `auto` for a GPU where there is one.
         store: folder of the log-at-a-time store.
-        av2_root: folder that holds `sensor/<split>/<log>`, for `data.source: av2`; relative to the project's root.
+        av2_root: folder that holds `sensor/<split>/<log>`, for `data.source: av2`.
     """
 
     workers: int
@@ -63,7 +63,7 @@ def compute() -> Compute:
         workers=int(str(workers)),
         device=device,
         store=project_root() / Path(str(values["store"] or ".scratch")).expanduser(),
-        av2_root=project_root() / Path(str(root)).expanduser() if root else None,
+        av2_root=Path(str(root)).expanduser() if root else None,
     )
 
 

@@ -13,6 +13,7 @@ from models.geometry import inverse_SE3, make_SE3, quaternion_to_rotation, rigid
 from stages.av2.catalog import file_entry, log_entry
 from stages.av2.layout import log_folders, logs_folder
 from stages.av2.poses import read_mounts, read_poses
+from stages.av2.root import raw_folder
 from stages.av2.sweeps import read_sweep
 from tests.pipeline.raw_logs import write_log
 
@@ -82,3 +83,16 @@ def test_a_catalog_entry_names_no_place(tmp_path: Path) -> None:
     here, there = write_log(tmp_path / "a"), write_log(tmp_path / "b")
     assert log_entry(here, "full") == log_entry(there, "full")
     assert str(tmp_path) not in json.dumps(log_entry(here, "full"))
+
+
+def test_a_relative_root_is_one_of_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where an experiment runs in a workspace of its own, which DVC tells by the project's root."""
+    (tmp_path / "av2/sensor/val").mkdir(parents=True)
+    (tmp_path / "project").mkdir()
+    (tmp_path / "workspace").mkdir()
+    monkeypatch.chdir(tmp_path / "workspace")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "project"))
+    monkeypatch.setenv("AV2_ROOT", "../av2")
+    found = raw_folder("av2", "val")
+    assert found is not None
+    assert found.samefile(tmp_path / "av2/sensor/val")
