@@ -12,7 +12,7 @@ from models.errors import InputError
 from stages.tracking.chain import LOCK, chain, parse_lock, read_lock
 from stages.tracking.changes import changes
 from stages.tracking.explanation import explanation, recipe
-from stages.tracking.revision import experiment_commits, last_change, resolve, text_at
+from stages.tracking.revision import last_change, read, resolve, way_back
 
 
 def explain(file: Path, revision: str | None = None) -> str:
@@ -26,30 +26,15 @@ def explain(file: Path, revision: str | None = None) -> str:
         InputError: the file or the lock is missing or cannot tell.
     """
     commit = None if revision is None else resolve(revision, Path())
-    text, lock = _read(file, commit), _read(LOCK, commit)
+    text, lock = read(file, commit, Path()), read(LOCK, commit, Path())
     try:
         content = json.loads(text)
     except ValueError as error:
         raise InputError(f"{file} is no metric file ({error})") from error
     links = chain(parse_lock(lock), file.as_posix())
     same = links[-1].outputs[file.as_posix()] == hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
-    again = recipe(links[-1].stage, _start(commit or last_change(file, Path()), revision))
-    return explanation(file.as_posix(), content, links, same, again)
-
-
-def _start(commit: str | None, revision: str | None) -> str:
-    """The command that brings back the lock and the parameters of a revision."""
-    if revision and experiment_commits(revision, Path()):
-        return f"dvc exp apply {revision}    # commit {commit}"
-    return f"git checkout {commit or '<the commit that will hold dvc.lock>'}"
-
-
-def _read(file: Path, commit: str | None) -> str:
-    text = text_at(commit, file.as_posix(), Path()) if commit else file.read_text() if file.is_file() else None
-    if text is None:
-        where = f" in {commit[:10]}" if commit else ""
-        raise InputError(f"{file} does not exist{where}; run `dvc repro`, which writes it, or name another revision")
-    return text
+    start = way_back(revision, commit or last_change(file, Path()), Path())
+    return explanation(file.as_posix(), content, links, same, recipe(links[-1].stage, start))
 
 
 def explain_changes(file: Path, revision: str) -> str:

@@ -43,6 +43,25 @@ def text_at(commit: str, file: str, folder: Path) -> str | None:
     return shown.stdout
 
 
+def read(file: Path, commit: str | None, folder: Path) -> str:
+    """Text of a file in a commit, or in the working tree where there is none; InputError if it has no such file."""
+    if commit:
+        text = text_at(commit, file.as_posix(), folder)
+    else:
+        text = (folder / file).read_text() if (folder / file).is_file() else None
+    if text is None:
+        where = f" in {commit[:10]}" if commit else ""
+        raise InputError(f"{file} does not exist{where}; run `dvc repro`, which writes it, or name another revision")
+    return text
+
+
+def way_back(revision: str | None, commit: str | None, folder: Path) -> str:
+    """The command that brings back lock and parameters of a revision, or of the commit of the working tree's file."""
+    if revision and experiment_commits(revision, folder):
+        return f"dvc exp apply {revision}    # commit {commit}"
+    return f"git checkout {commit or '<the commit that will hold dvc.lock>'}"
+
+
 def last_change(file: Path, folder: Path) -> str | None:
     """The last commit that changed a file, None where its present content is not committed."""
     clean = _git(folder, "diff", "--quiet", "HEAD", "--", str(file))

@@ -114,7 +114,8 @@ def test_the_table_of_experiments_is_narrow(project: Project, queued: dict[str, 
     """What `make experiments` shows: the headline first, then the parameters that differ, nothing else."""
     lines = project.run("make", "--silent", "experiments", "FORMAT=--csv").stdout.splitlines()
     numbers = ["model.bucketed.dynamic.mean", "model.threeway.mean", "model.threeway.dynamic_iou"]
-    assert lines[0].split(",") == ["Experiment", "Created", *numbers, "cluster.epsilon", "predict.minimum_length"]
+    changed = ["cluster.epsilon", "predict.minimum_length"]
+    assert lines[0].split(",") == ["Experiment", "Created", "State", *numbers, *changed]
     assert {line.split(",")[0] for line in lines[1:]} >= set(queued)
 
 

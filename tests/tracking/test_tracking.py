@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the lock says of a number, and whether lock and files agree, on a small pipeline of the real DVC."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -19,10 +20,10 @@ from stages.tracking.chain import chain, parse_lock
 PIPELINE = {
     "stages": {
         "count": {
-            "cmd": "mkdir -p data && python stages/count.py",
+            "cmd": "mkdir -p data/parts && python stages/count.py",
             "deps": ["stages/count.py"],
             "params": ["count.to"],
-            "outs": ["data/numbers.txt"],
+            "outs": ["data/numbers.txt", "data/parts"],
         },
         "evaluate": {
             "cmd": "mkdir -p metrics && python stages/evaluate.py",
@@ -35,6 +36,8 @@ COUNT = """\
 import yaml
 to = yaml.safe_load(open("params.yaml"))["count"]["to"]
 open("data/numbers.txt", "w").write(str(to))
+open("data/parts/a.txt", "w").write(f"a {to}")
+open("data/parts/b.txt", "w").write(f"b {to}")
 """
 EVALUATE = """\
 import json
@@ -123,6 +126,11 @@ def test_what_the_remote_lacks_is_named_until_it_is_pushed(original: Path, clone
         "dvc.lock agrees with code, parameters and the files in git\n"
         "remote 'share' holds every output that dvc.lock names\n",
     )
+    digest = hashlib.md5(b"b 7", usedforsecurity=False).hexdigest()
+    (tmp_path / f"share/files/md5/{digest[:2]}/{digest[2:]}").unlink()
+    code, text = check(clone)
+    assert code == 1
+    assert text.splitlines()[1:] == ["- data/parts/b.txt is not in remote 'share'; run `make push`"]
 
 
 def test_explanation_names_the_whole_chain(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
