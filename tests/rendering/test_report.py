@@ -120,7 +120,9 @@ def test_the_worst_frames_are_named_with_their_command(rendered: tuple[Path, str
     assert len(table) == 4 + 3
     greatest = table.sort("error_moving", descending=True).row(0, named=True)
     command = f"python -m stages.view --split val --log {greatest['log_id']} --frame {greatest['frame']}"
-    assert re.findall(r"python -m stages\.view[^<]*", text)[0] == command
+    first = re.search(r"<pre>(.*?)</pre>", text)
+    assert first
+    assert re.sub("<[^>]*>", "", first[1]) == command
 
 
 def test_pictures_for_plots(rendered: tuple[Path, str]) -> None:
