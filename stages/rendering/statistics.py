@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from stages.rendering.scene import MOVING, LogScene, Pair, length
 
 PREDICTION = "model"
