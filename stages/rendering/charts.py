@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,19 +29,22 @@ CLASSES = {
 _COMPARED = ("model", "nearest", "ego_motion")
 _SPEED_STEP = 0.2  # m a pair: five of the buckets that the evaluation counts in
 _SPEED_END = 2.0
-
-
 _THREEWAY = {"mean": "mean", "fd": "moving objects", "fs": "still objects", "bs": "background"}
-_SURE = ("model", "nearest", "ego_motion")
 
 
 def interval_figures(report: Mapping[str, Any]) -> str:
     """Headline numbers with their intervals: normalised Dynamic error by class, and the three-way error."""
     dynamic = _interval_figure(
-        report, ("bucketed", "dynamic"), CLASSES, _SURE[:2], "Dynamic error by class", "normalised error", "ego motion"
+        report,
+        ("bucketed", "dynamic"),
+        CLASSES,
+        _COMPARED[:2],
+        "Dynamic error by class",
+        "normalised error",
+        "ego motion",
     )
     return dynamic + _interval_figure(
-        report, ("threeway",), _THREEWAY, _SURE, "Three-way error", "mean end-point error, m", ""
+        report, ("threeway",), _THREEWAY, _COMPARED, "Three-way error", "mean end-point error, m", ""
     )
 
 
@@ -119,36 +123,14 @@ def _cells(series: Mapping[str, Sequence[Dot | None]], row: int) -> list[str]:
 
 
 def speed_figure(table: pl.DataFrame) -> str:
-    """Error in metres of foreground points by their true speed."""
-    import polars as pl
-
-    wanted = table.filter((pl.col("region") == "all") & (pl.col("class") != "background"))
-    bins = (pl.col("from_m") / _SPEED_STEP + 1e-6).floor().cast(pl.Int64).clip(0, round(_SPEED_END / _SPEED_STEP))
-    sums = (
-        wanted.with_columns(bins.alias("bin"))
-        .group_by("prediction", "bin")
-        .agg(
-            pl.col("points").sum(),
-            (pl.col("points") * pl.col("error_m")).sum().alias("error"),
-            (pl.col("points") * pl.col("speed_m")).sum().alias("speed"),
-        )
-        .sort("bin")
-    )
-    series: dict[str, list[tuple[float, float]]] = {}
-    for name in _COMPARED:
-        rows = sums.filter(pl.col("prediction") == name).select("speed", "error", "points").rows()
-        series[PREDICTIONS[name]] = [(speed / points, error / points) for speed, error, points in rows]
-    if not series["model"]:
+    """Error in metres of the points of objects by their true motion."""
+    series = {PREDICTIONS[name]: line for name in _COMPARED if (line := _by_speed(table, name))}
+    if PREDICTIONS["model"] not in series:
         return ""
-    chart = line_chart(
-        "Error of points of objects by their true motion, metres",
-        "true motion, m a pair",
-        "mean end-point error, m",
-        series,
-    )
-    cells = [
-        [f"{x:.2f}", *(f"{line[i][1]:.3f}" for line in series.values())] for i, (x, _) in enumerate(series["model"])
-    ]
+    title = "Error of points of objects by their true motion, metres"
+    chart = line_chart(title, "true motion, m a pair", "mean end-point error, m", series)
+    lines = zip(*series.values(), strict=True)  # truth, and with it the bins, is the same for all
+    cells = [[f"{points[0][0]:.2f}", *(f"{error:.3f}" for _, error in points)] for points in lines]
     return figure(
         legend(list(series)) + chart,
         "Error of points of objects by their speed; 1 m a pair is 10 m/s at ten sweeps a second",
@@ -156,28 +138,41 @@ def speed_figure(table: pl.DataFrame) -> str:
     )
 
 
+def _by_speed(table: pl.DataFrame, name: str) -> list[tuple[float, float]]:
+    """Mean true motion and mean error of a prediction in each bin of speed that has points, background left out."""
+    import polars as pl
+
+    chosen = (pl.col("prediction") == name) & (pl.col("region") == "all") & (pl.col("class") != "background")
+    bins: dict[int, list[tuple[float, float, float]]] = {}
+    for low, points, error, speed in table.filter(chosen).select("from_m", "points", "error_m", "speed_m").rows():
+        place = min(int(low / _SPEED_STEP + 1e-6), round(_SPEED_END / _SPEED_STEP))
+        bins.setdefault(place, []).append((points, points * speed, points * error))
+    sums = [[math.fsum(column) for column in zip(*bins[place], strict=True)] for place in sorted(bins)]
+    return [(motion / points, error / points) for points, motion, error in sums]
+
+
 def curve_figures(folder: Path) -> str:
     """Loss over the epochs and its terms, from the files that training left; empty where there are none."""
+    names = ("chamfer", "dynamic", "static", "cluster")
     loss = {
         "training pairs": _curve(folder / "train/loss.tsv", "loss"),
         "held out": _curve(folder / "held/loss.tsv", "loss"),
     }
-    names = ("chamfer", "dynamic", "static", "cluster")
     terms = {name: _curve(folder / f"train/{name}.tsv", name) for name in names}
-    figures = []
-    for title, unit, lines in (
-        ("Loss over the epochs", "loss", loss),
-        ("Unweighted terms of the loss, training pairs", "term", terms),
-    ):
-        lines = {name: line for name, line in lines.items() if line}
-        if lines:
-            chart = line_chart(f"{title}: {', '.join(lines)}", "epoch", unit, lines)
-            cells = [
-                [f"{x:g}", *(f"{line[i][1]:.4f}" if i < len(line) else "–" for line in lines.values())]
-                for i, (x, _) in enumerate(next(iter(lines.values())))
-            ]
-            figures.append(figure(legend(list(lines)) + chart, title, numbers(["epoch", *lines], cells)))
-    return "".join(figures)
+    return _curve_figure("Loss over the epochs", "loss", loss) + _curve_figure(
+        "Unweighted terms of the loss, training pairs", "term", terms
+    )
+
+
+def _curve_figure(title: str, unit: str, curves: Mapping[str, Sequence[tuple[float, float]]]) -> str:
+    lines = {name: line for name, line in curves.items() if line}
+    if not lines:
+        return ""
+    chart = line_chart(f"{title}: {', '.join(lines)}", "epoch", unit, lines)
+    values = {name: dict(line) for name, line in lines.items()}
+    epochs = sorted({epoch for line in values.values() for epoch in line})
+    cells = [[f"{t:g}", *(f"{line[t]:.4f}" if t in line else "–" for line in values.values())] for t in epochs]
+    return figure(legend(list(lines)) + chart, title, numbers(["epoch", *lines], cells))
 
 
 def _curve(path: Path, name: str) -> list[tuple[float, float]]:

@@ -91,5 +91,6 @@ def definitions(values: Mapping[str, object]) -> str:
 
 
 def command(text: str) -> str:
-    """A command to copy."""
-    return f"<pre><code>{escape(text)}</code></pre>"
+    """A command to copy, whose options are not torn apart where lines break."""
+    parts = [f"<span>{escape(part)}</span>" for part in re.split(" (?=--)", text)]
+    return f"<pre><code>{' '.join(parts)}</code></pre>"

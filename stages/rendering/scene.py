@@ -45,18 +45,18 @@ class Pair:
     predictions: Mapping[str, Points]
     outlines: list[Points]
 
-    @property
+    @cached_property
     def moving(self) -> Mask:
         """Points off the ground that move by truth; none where there is no truth."""
         if self.truth is None:
             return np.zeros(len(self.points), dtype=np.bool_)
-        return np.asarray((np.linalg.norm(self.truth, axis=1) >= MOVING) & self.valid & ~self.ground)
+        return np.asarray((length(self.truth) >= MOVING) & self.valid & ~self.ground)
 
     def error(self, name: str) -> NDArray[np.float64] | None:
         """End-point error (N,) of a prediction, m; 0 where truth is not valid, None where there is no truth."""
         if self.truth is None or name not in self.predictions:
             return None
-        return np.where(self.valid, np.linalg.norm(self.predictions[name] - self.truth, axis=1), 0.0)
+        return np.where(self.valid, length(self.predictions[name] - self.truth), 0.0)
 
 
 @dataclass(frozen=True)
@@ -164,6 +164,11 @@ class LogScene:
             if np.linalg.norm(second.ego_SE3_box[later[int(track)], :3, 3] - centre) >= MOVING:
                 outlines.append(outline(first.size[row], first.ego_SE3_box[row]))
         return outlines
+
+
+def length(vectors: Points) -> NDArray[np.float64]:
+    """Lengths (N,) of vectors (N, 3)."""
+    return np.asarray(np.sqrt(np.einsum("ij,ij->i", vectors, vectors)))  # several times as fast as linalg.norm
 
 
 def outline(size: NDArray[np.float64], ego_SE3_box: NDArray[np.float64]) -> Points:

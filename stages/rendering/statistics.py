@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from stages.rendering.scene import MOVING, LogScene, Pair
+from stages.rendering.scene import MOVING, LogScene, Pair, length
 
 PREDICTION = "model"
 SCHEMA = {
@@ -50,12 +48,12 @@ class FrameStatistics:
 
 def frame_statistics(log_id: str, pair: Pair) -> FrameStatistics:
     """Statistics of one pair that has a prediction."""
-    flow = np.linalg.norm(pair.predictions[PREDICTION], axis=1)
+    flow = length(pair.predictions[PREDICTION])
     error, moving = pair.error(PREDICTION), pair.moving
     still = pair.valid & ~pair.ground & ~moving
     speed = None
     if pair.truth is not None and moving.any():
-        speed = float(np.linalg.norm(pair.truth[moving], axis=1).mean() / pair.seconds)
+        speed = float(length(pair.truth[moving]).mean() / pair.seconds)
     return FrameStatistics(
         log_id=log_id,
         frame=pair.frame,

@@ -100,6 +100,8 @@ pre {
   background: var(--page); border: 1px solid var(--line); border-radius: 6px; padding: 8px 10px; margin: 8px 0 0;
   white-space: pre-wrap; overflow-wrap: anywhere; font-size: 0.8rem; line-height: 1.45;
 }
+pre { overflow-x: auto; }
+pre span { white-space: nowrap; }
 code { font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, "Liberation Mono", monospace; }
 .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 440px), 1fr)); gap: 16px; }
 .card { background: var(--card); border: 1px solid var(--line); border-radius: 10px; padding: 12px; }
@@ -112,6 +114,7 @@ dl { margin: 0; font-size: 0.9rem; }
 dl > div {
   display: grid; grid-template-columns: 150px 1fr; gap: 2px 16px; padding: 6px 0; border-bottom: 1px solid var(--line);
 }
+dl > div:last-child { border-bottom: 0; }
 dt { color: var(--soft); grid-column: 1; }
 dd { margin: 0; grid-column: 2; overflow-wrap: anywhere; }
 footer { padding-top: 36px; padding-bottom: 48px; color: var(--soft); font-size: 0.9rem; }
@@ -129,6 +132,7 @@ footer { padding-top: 36px; padding-bottom: 48px; color: var(--soft); font-size:
   figure.chart, figure.motion { padding: 12px 10px; }
   dl > div { grid-template-columns: 1fr; }
   dd { grid-column: 1; }
+  pre { font-size: 0.74rem; padding: 8px; }
   .tile { padding: 10px 12px; }
   .tile b { font-size: 1.45rem; }
 }

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,7 @@ import numpy as np
 
 from models.errors import InputError
 from stages.frames.write import atomic
+from stages.rendering.birdseye import label_picture
 from stages.rendering.canvas import grid
 from stages.rendering.panels import Panel, encode_animation, flow_panels
 from stages.viewing.shot import Shot
@@ -22,20 +23,32 @@ if TYPE_CHECKING:
 
 
 def picture(shot: Shot, frame: int) -> Image.Image:
-    """One pair: truth, prediction and error in a row; of several predictions each has its error below it."""
-    panels = flow_panels(shot.scene.pair(frame), shot.names, shot.view, shot.scale)
-    if not panels:
-        raise InputError(f"log {shot.scene.frames.log_id} has neither truth nor a prediction of frame {frame} to show")
-    panels[0] = replace(panels[0], title=f"{panels[0].title}, frame {frame}")
+    """One pair: truth, prediction and error in a row; of several predictions each has its error below it.
+
+    Labels come last where the log has some.
+    """
+    panels = _panels(shot, frame)
     if len(shot.names) < 2:
         return grid([_cells(panels)])
-    errors = [panel for panel in panels if panel.title.startswith("error of ")]
-    flows = [panel for panel in panels if panel not in errors]
-    return grid([_cells(flows), [*[None] * (len(flows) - len(errors)), *_cells(errors)]] if errors else [_cells(flows)])
+    errors = {panel.title: panel for panel in panels if panel.title.startswith("error of ")}
+    flows = [panel for panel in panels if panel.title not in errors]
+    below = [errors.get(f"error of {panel.title}") for panel in flows]
+    return grid([_cells(flows), _cells(below)] if errors else [_cells(flows)])
 
 
-def _cells(panels: list[Panel]) -> list[tuple[Image.Image, str] | None]:
-    return [(panel.picture, panel.title) for panel in panels]
+def _panels(shot: Shot, frame: int) -> list[Panel]:
+    pair, scene = shot.scene.pair(frame), shot.scene
+    panels = flow_panels(pair, shot.names, shot.view, shot.scale)
+    if scene.labels is not None:
+        labels = scene.labels.column("label")[scene.frames.span(frame)]
+        panels.append(Panel("labels", "", label_picture(pair, labels, shot.view)))
+    if not panels:
+        raise InputError(f"log {scene.frames.log_id} has neither truth, predictions nor labels to show")
+    return [replace(panels[0], title=f"{panels[0].title}, frame {frame}"), *panels[1:]]
+
+
+def _cells(panels: Sequence[Panel | None]) -> list[tuple[Image.Image, str] | None]:
+    return [None if panel is None else (panel.picture, panel.title) for panel in panels]
 
 
 def pictures(shot: Shot) -> Iterator[Image.Image]:
@@ -69,21 +82,17 @@ def write_mp4(file: Path, shot: Shot) -> None:
         from imageio_ffmpeg import write_frames
     except ImportError:
         raise InputError("--mp4 needs imageio-ffmpeg: pip install -e '.[view]'; --gif needs nothing more") from None
-    first = picture(shot, shot.frames[0])
-    width, height = (side // 2 * 2 for side in first.size)
+    width, height = (side // 2 * 2 for side in picture(shot, shot.frames[0]).size)
     with atomic(file) as partial:
-        film = partial.with_suffix(".mp4")
-        writer = write_frames(
-            str(film),
-            (width, height),
-            fps=shot.rate,
-            codec="libx264",
-            quality=7,
-            macro_block_size=2,
-            ffmpeg_log_level="error",
-        )
-        writer.send(None)
-        for image in pictures(shot):
-            writer.send(np.asarray(image.crop((0, 0, width, height))).tobytes())
-        writer.close()
-        film.rename(partial)
+        film = partial.with_suffix(".mp4")  # by which the encoder knows the format
+        try:
+            writer = write_frames(
+                str(film), (width, height), fps=shot.rate, codec="libx264", quality=7, macro_block_size=2
+            )
+            writer.send(None)
+            for image in pictures(shot):
+                writer.send(np.asarray(image.crop((0, 0, width, height))).tobytes())
+            writer.close()
+            film.rename(partial)
+        finally:
+            film.unlink(missing_ok=True)

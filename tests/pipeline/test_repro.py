@@ -44,7 +44,8 @@ def test_one_command_leads_to_a_report(project: Project) -> None:
     metrics = json.loads((project.folder / "metrics/val.json").read_text())
     assert f'<data value="{metrics["model"]["bucketed"]["dynamic"]["mean"]!r}">' in page
     assert str(project.folder) not in page
-    names = {"frame-1", "frame-2", "frame-3", "labels"}
+    assert len(page) < 15_000_000
+    names = {"frame-1", "frame-2", "labels"}  # one of each log: four sweeps are one scene
     assert {path.stem for path in (project.folder / "report/pictures").glob("*.png")} == names
     plots = project.run("dvc", "plots", "show", "--out", ".dvc/tmp/plots").stdout
     assert "error" not in plots.lower()

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from stages.pipeline.digest import path_digests
+from stages.rendering.charts import speed_figure
 from stages.rendering.svg import Dot, dot_chart, line_chart, ticks
 from tests.rendering.splits import KNOBS, enter, report, whole_split
 
@@ -120,7 +121,9 @@ def test_the_worst_frames_are_named_with_their_command(rendered: tuple[Path, str
     assert len(table) == 4 + 3
     greatest = table.sort("error_moving", descending=True).row(0, named=True)
     command = f"python -m stages.view --split val --log {greatest['log_id']} --frame {greatest['frame']}"
-    assert re.findall(r"python -m stages\.view[^<]*", text)[0] == command
+    first = re.search(r"<pre>(.*?)</pre>", text)
+    assert first
+    assert re.sub("<[^>]*>", "", first[1]) == command
 
 
 def test_pictures_for_plots(rendered: tuple[Path, str]) -> None:
@@ -142,10 +145,6 @@ def test_a_second_run_gives_the_same_bytes(rendered: tuple[Path, str], monkeypat
     assert path_digests(root / "report") == before
     assert str(root) not in rendered[1]
     assert not list(root.glob(".report*"))
-
-
-def test_the_default_knobs_stay_small(rendered: tuple[Path, str]) -> None:
-    assert len(rendered[1]) < 300_000
 
 
 @pytest.fixture
@@ -237,6 +236,23 @@ def test_a_dot_lies_where_its_value_is() -> None:
     interval = re.search(r'interval" x1="([\d.]+)" x2="([\d.]+)"', chart)
     assert interval
     assert float(interval[2]) == pytest.approx(grid[-1], abs=0.1)
+
+
+def test_speeds_are_pooled_by_their_points() -> None:
+    """Three points of 0.1 m with error 0.2 m and one of 0.18 m with error 0.6 m share the first bin of 0.2 m."""
+    rows = [
+        ("car", 0.08, 3, 0.2, 0.1),
+        ("pedestrian", 0.16, 1, 0.6, 0.18),
+        ("car", 0.2, 2, 0.5, 0.21),
+        ("background", 0.0, 9, 9.0, 0.0),
+    ]
+    table = pl.DataFrame(
+        [("model", "all", *row) for row in rows] + [("model", "35m", *rows[0])],
+        schema=["prediction", "region", "class", "from_m", "points", "error_m", "speed_m"],
+        orient="row",
+    )
+    figure = speed_figure(table)
+    assert re.findall(r'<th scope="row">([^<]*)</th><td>([^<]*)</td>', figure) == [("0.12", "0.300"), ("0.21", "0.500")]
 
 
 def test_charts_without_values() -> None:

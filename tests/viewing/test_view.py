@@ -20,7 +20,7 @@ from stages.pipeline.code import ROOT
 from stages.rendering.colours import error_colours
 from stages.viewing.command import parse
 from tests.evaluation.data import log_arrays, write_split
-from tests.rendering.splits import add_boxes
+from tests.rendering.splits import add_boxes, add_clusters
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +88,15 @@ def test_a_film(root: Path) -> None:
     size = next(film)["size"]
     assert size == (3 * 97 + 2 * 6 - 1, 96)  # even sides
     assert [len(frame) for frame in film] == [size[0] * size[1] * 3] * 4
+
+
+def test_labels_of_a_training_log(root: Path) -> None:
+    write_split(root, [log_arrays(4, 2, 500)], "train")
+    add_clusters(root / "data", "log-00")
+    run = view(root, "--split", "train", "--png", "c.png", "--predictions", "m=data/predictions/train")
+    assert run.returncode == 0, run.stderr
+    with Image.open(root / "c.png") as picture:
+        assert picture.size == (4 * 96 + 3 * 6, 96)  # truth, prediction, error, labels
 
 
 @pytest.mark.parametrize(
