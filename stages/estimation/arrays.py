@@ -4,7 +4,9 @@
 
 import io
 import zipfile
+import zlib
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,9 @@ from models.errors import InputError
 from stages.estimation.cloud import Cloud, Columns, records_xyz, refuse_taken, single, with_columns
 
 _KEYS = ("points", "xyz", "pc", "cloud", "lidar", "pc0")  # what people call the points in an .npz
+# What NumPy, its parser of headers and the zip reader raise at bytes that are no array.
+_DAMAGE = (ValueError, OSError, EOFError, KeyError, AttributeError, SyntaxError, RuntimeError, TokenError)
+_DAMAGE += (zipfile.BadZipFile, zlib.error)  # RuntimeError: an encrypted or unknown packing
 _KITTI, _NUSCENES = 4, 5  # x y z intensity, and the ring too
 
 
@@ -36,7 +41,7 @@ def read_npz(path: Path) -> Cloud:
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except _DAMAGE as error:
         raise InputError(f"{path} cannot be read as .npz ({_reason(error)}); write it again with np.savez") from error
     if all(axis in arrays for axis in "xyz"):
         return Cloud(path, _xyz(_side_by_side(arrays, path), path, "array"), arrays)
@@ -82,7 +87,7 @@ def beside(array: NDArray[Any], columns: Columns) -> NDArray[Any]:
 def _load(path: Path, data: bytes) -> NDArray[Any]:
     try:
         array = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+    except _DAMAGE as error:
         raise InputError(f"{path} cannot be read as .npy ({_reason(error)}); write it again with np.save") from error
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path} is an archive of arrays; name it .npz")
