@@ -24,7 +24,7 @@ _KITTI, _NUSCENES = 4, 5  # x y z intensity, and the ring too
 
 def read_npy(path: Path) -> Cloud:
     """Points of an array (N, 3 or more), x y z first, or of a structured array with fields x, y and z."""
-    array = _load(path, path.read_bytes())
+    array = load_npy(path)
     return Cloud(path, _xyz(array, path, "array"), array)
 
 
@@ -84,9 +84,10 @@ def beside(array: NDArray[Any], columns: Columns) -> NDArray[Any]:
     return np.concatenate([array.astype(kind), *(column.astype(kind)[:, None] for column in columns.values())], axis=1)
 
 
-def _load(path: Path, data: bytes) -> NDArray[Any]:
+def load_npy(path: Path) -> NDArray[Any]:
+    """The array of a .npy file; InputError if it is damaged, holds objects, or is an archive."""
     try:
-        array = np.load(io.BytesIO(data), allow_pickle=False)
+        array = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
     except _DAMAGE as error:
         raise InputError(f"{path} cannot be read as .npy ({_reason(error)}); write it again with np.save") from error
     if not isinstance(array, np.ndarray):

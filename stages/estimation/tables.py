@@ -75,7 +75,7 @@ def numbers(table: pa.Table, name: str, path: Path) -> NDArray[Any]:
     column = table[name]
     if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_null(column.type)):
         raise InputError(f"{path} has column {name} of type {column.type}, wanted numbers")
-    if column.null_count:
+    if column.null_count or pa.types.is_null(column.type):
         column = column.cast(pa.float64())
     return np.asarray(column.to_numpy())
 
