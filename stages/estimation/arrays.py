@@ -16,9 +16,9 @@ from models.errors import InputError
 from stages.estimation.cloud import Cloud, Columns, records_xyz, refuse_taken, single, with_columns
 
 _KEYS = ("points", "xyz", "pc", "cloud", "lidar", "pc0")  # what people call the points in an .npz
-# What NumPy, its parser of headers and the zip reader raise at bytes that are no array.
-_DAMAGE = (ValueError, OSError, EOFError, KeyError, AttributeError, SyntaxError, RuntimeError, TokenError)
-_DAMAGE += (zipfile.BadZipFile, zlib.error)  # RuntimeError: an encrypted or unknown packing
+# What NumPy, its parser of headers and the zip reader raise at bytes that are no array; RuntimeError: unknown packing.
+_NO_ARRAY = (ValueError, OSError, EOFError, KeyError, AttributeError, SyntaxError, RuntimeError, TokenError)
+_DAMAGE = (*_NO_ARRAY, zipfile.BadZipFile, zlib.error)
 _KITTI, _NUSCENES = 4, 5  # x y z intensity, and the ring too
 
 
