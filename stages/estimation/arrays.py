@@ -4,7 +4,9 @@
 
 import io
 import zipfile
+import zlib
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -14,12 +16,15 @@ from models.errors import InputError
 from stages.estimation.cloud import Cloud, Columns, records_xyz, refuse_taken, single, with_columns
 
 _KEYS = ("points", "xyz", "pc", "cloud", "lidar", "pc0")  # what people call the points in an .npz
+# What NumPy, its parser of headers and the zip reader raise at bytes that are no array; RuntimeError: unknown packing.
+_NO_ARRAY = (ValueError, OSError, EOFError, KeyError, AttributeError, SyntaxError, RuntimeError, TokenError)
+_DAMAGE = (*_NO_ARRAY, zipfile.BadZipFile, zlib.error)
 _KITTI, _NUSCENES = 4, 5  # x y z intensity, and the ring too
 
 
 def read_npy(path: Path) -> Cloud:
     """Points of an array (N, 3 or more), x y z first, or of a structured array with fields x, y and z."""
-    array = _load(path, path.read_bytes())
+    array = load_npy(path)
     return Cloud(path, _xyz(array, path, "array"), array)
 
 
@@ -36,7 +41,7 @@ def read_npz(path: Path) -> Cloud:
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except _DAMAGE as error:
         raise InputError(f"{path} cannot be read as .npz ({_reason(error)}); write it again with np.savez") from error
     if all(axis in arrays for axis in "xyz"):
         return Cloud(path, _xyz(_side_by_side(arrays, path), path, "array"), arrays)
@@ -79,10 +84,11 @@ def beside(array: NDArray[Any], columns: Columns) -> NDArray[Any]:
     return np.concatenate([array.astype(kind), *(column.astype(kind)[:, None] for column in columns.values())], axis=1)
 
 
-def _load(path: Path, data: bytes) -> NDArray[Any]:
+def load_npy(path: Path) -> NDArray[Any]:
+    """The array of a .npy file; InputError if it is damaged, holds objects, or is an archive."""
     try:
-        array = np.load(io.BytesIO(data), allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
+        array = np.load(io.BytesIO(path.read_bytes()), allow_pickle=False)
+    except _DAMAGE as error:
         raise InputError(f"{path} cannot be read as .npy ({_reason(error)}); write it again with np.save") from error
     if not isinstance(array, np.ndarray):
         raise InputError(f"{path} is an archive of arrays; name it .npz")

@@ -157,6 +157,10 @@ def _header_text(pcd: Pcd, data: str) -> str:
 
 
 def _viewpoint_note(viewpoint: str) -> str:
-    if [float(value) for value in viewpoint.split()] == [float(value) for value in _IDENTITY.split()]:
+    try:
+        identity = [float(value) for value in viewpoint.split()] == [0, 0, 0, 1, 0, 0, 0]
+    except ValueError:
+        identity = False
+    if identity:
         return ""
     return "its VIEWPOINT is a pose, which is not read: points must be in the vehicle's frame, poses in --poses"

@@ -37,7 +37,8 @@ def from_quaternions(
 ) -> Rows:
     """Rows of quaternions (T, 4) and positions (T, 3); InputError if one is not finite or no unit quaternion."""
     _require_finite(path, np.concatenate([wxyz, positions], axis=1))
-    norm = np.linalg.norm(wxyz.astype(np.float64), axis=1)
+    with np.errstate(over="ignore"):
+        norm = np.linalg.norm(wxyz.astype(np.float64), axis=1)
     bad = np.flatnonzero(np.abs(norm - 1) > _RIGID)
     if len(bad):
         raise InputError(f"{path} has in row {bad[0] + 1} a quaternion of length {norm[bad[0]]:.4g}, not 1")
@@ -46,7 +47,8 @@ def from_quaternions(
 
 def require_rigid(path: Path, rotation: Float64) -> None:
     """Refuse matrices (T, 3, 3) that are no rotations within 1e-3."""
-    off = np.abs(rotation @ np.swapaxes(rotation, -1, -2) - np.eye(3)).max(axis=(1, 2))
+    with np.errstate(over="ignore", invalid="ignore"):
+        off = np.abs(rotation @ np.swapaxes(rotation, -1, -2) - np.eye(3)).max(axis=(1, 2))
     bad = np.flatnonzero(~((off <= _RIGID) & (np.linalg.det(rotation) > 0)))
     if len(bad):
         raise InputError(

@@ -16,6 +16,7 @@ from stages.estimation.tables import numbers, read_table
 _POSITIONS = (("tx_m", "ty_m", "tz_m"), ("tx", "ty", "tz"), ("x", "y", "z"))  # Argoverse 2's names, and usual ones
 _QUATERNION = ("qw", "qx", "qy", "qz")
 _TIMES = ("timestamp_ns", "timestamp", "time")
+_LATEST_S = 2**63 / 1e9  # what fits into whole ns
 _EARLIEST_NS = 10**17  # whole numbers beyond are ns: 1973 and later
 
 
@@ -34,11 +35,14 @@ def read_pose_table(path: Path) -> Rows:
         return np.stack([numbers(table, name, path) for name in names], axis=1)
 
     time = next((name for name in _TIMES if name in table.column_names), None)
-    time_ns = None if time is None else _nanoseconds(numbers(table, time, path))
+    time_ns = None if time is None else _nanoseconds(path, numbers(table, time, path))
     return from_quaternions(path, stacked(_QUATERNION), stacked(positions), time_ns)
 
 
-def _nanoseconds(time: NDArray[Any]) -> NDArray[np.int64]:
+def _nanoseconds(path: Path, time: NDArray[Any]) -> NDArray[np.int64]:
     if time.dtype.kind in "iu" and len(time) and abs(int(time[0])) > _EARLIEST_NS:
         return time.astype(np.int64)
+    bad = np.flatnonzero(~(np.abs(time) < _LATEST_S))
+    if len(bad):
+        raise InputError(f"{path} has in row {bad[0] + 1} the time {time[bad[0]]}, which is none in seconds since 1970")
     return np.round(time.astype(np.float64) * 1e9).astype(np.int64)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from models.errors import InputError
 from models.geometry import make_SE3
+from stages.estimation.arrays import load_npy
 from stages.estimation.formats import require_file
 from stages.estimation.pose_rows import Float64, Rows, from_matrices
 from stages.estimation.precision import resolution
@@ -91,12 +92,9 @@ def _rows(path: Path) -> Rows:
 
 
 def _array(path: Path) -> Rows:
-    try:
-        array = np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path} cannot be read as .npy ({' '.join(str(error).split())})") from error
-    if not isinstance(array, np.ndarray) or array.ndim != 3 or array.shape[1:] not in ((4, 4), (3, 4)):
-        raise InputError(f"{path} holds {getattr(array, 'shape', 'an archive')}; wanted poses (T, 4, 4) or (T, 3, 4)")
+    array = load_npy(path)
+    if array.ndim != 3 or array.shape[1:] not in ((4, 4), (3, 4)) or array.dtype.kind not in "fiu":
+        raise InputError(f"{path} holds {array.shape} of {array.dtype}; wanted poses (T, 4, 4) or (T, 3, 4)")
     return from_matrices(path, array)
 
 

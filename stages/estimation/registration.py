@@ -118,7 +118,8 @@ def register(
 def thinned(points: NDArray[np.floating], cell: float) -> Float64:
     """The first point (K, 3) of each cubic cell, in the order of the points."""
     values = np.asarray(points, dtype=np.float64).reshape(-1, 3)
-    keys = np.floor(values / cell).astype(np.int64) + (1 << 20)
+    bound = 1 << 20  # 21 bits an axis; what lies beyond hundreds of km is one cell of garbage
+    keys = np.clip(np.floor(values / cell), -bound, bound - 1).astype(np.int64) + bound
     packed = (keys[:, 0] << 42) | (keys[:, 1] << 21) | keys[:, 2]
     kept: Float64 = values[np.sort(np.unique(packed, return_index=True)[1])]
     return kept

@@ -39,8 +39,10 @@ def read_table(path: Path) -> pa.Table:
 
     readers = {".feather": feather.read_table, ".parquet": parquet.read_table, ".csv": csv.read_csv}
     try:
-        return readers[path.suffix.lower()](pa.BufferReader(path.read_bytes()))
-    except (pa.ArrowException, OSError) as error:
+        table = readers[path.suffix.lower()](pa.BufferReader(path.read_bytes()))
+        _ = table.column_names  # decodes them
+        return table
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split("\n")[0].split())
         raise InputError(f"{path} cannot be read as {path.suffix} ({reason}); is it truncated?") from error
 
@@ -73,7 +75,7 @@ def numbers(table: pa.Table, name: str, path: Path) -> NDArray[Any]:
     column = table[name]
     if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_null(column.type)):
         raise InputError(f"{path} has column {name} of type {column.type}, wanted numbers")
-    if column.null_count:
+    if column.null_count or pa.types.is_null(column.type):
         column = column.cast(pa.float64())
     return np.asarray(column.to_numpy())
 

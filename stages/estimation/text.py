@@ -16,6 +16,8 @@ def read_rows(path: Path, body: bytes, kind: np.dtype[Any], count: int) -> NDArr
     """The first `count` rows of a text as a structured array (count,); InputError if there are fewer or other ones."""
     if not count:
         return np.empty(0, dtype=kind)
+    if not body.strip():
+        raise InputError(f"{path} is truncated: its header tells of {count} points, it holds none")
     try:
         rows = np.loadtxt(io.BytesIO(body), dtype=kind, max_rows=count, ndmin=1, comments=None)
     except ValueError as error:

@@ -48,17 +48,18 @@ def check_cloud(cloud: Cloud, frame: Frame, box: Range) -> Iterator[Finding]:
             f"{count:,} of {len(cloud.xyz):,} rows hold NaN or infinity; they stay in place with NaN flow, valid false"
         )
         yield Finding("note", "nan", f"{name}: {text}")
-    if len(points) < _FEWEST:
-        text = f"{len(points)} points are too few for a scene (wanted {_FEWEST} and more); is this the right file?"
+    solid = points[(points != 0).any(axis=1)]
+    if len(solid) < _FEWEST:
+        text = f"{len(solid)} points are too few for a scene (wanted {_FEWEST} and more); is this the right file?"
         yield Finding("error", "few", f"{name}: {text}")
         return
-    zeros = float((points == 0).all(axis=1).mean())
+    zeros = 1 - len(solid) / len(points)
     if zeros > _ZEROS:
         text = (
             f"{zeros:.0%} of the points are exactly 0 0 0, which is how some drivers write no return; write NaN instead"
         )
         yield Finding("warning", "zeros", f"{name}: {text}")
-    for finding in _check_shape(shape(points[(points != 0).any(axis=1)]), frame):
+    for finding in _check_shape(shape(solid), frame):
         yield Finding(finding.level, finding.name, f"{name}: {finding.text}")
         if finding.level == "error":
             return

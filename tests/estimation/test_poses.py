@@ -134,7 +134,13 @@ BAD = {
         "has no column tx_m .it has timestamp_ns, qw",
     ),
     "rotation column": ("p.csv", "tx,ty,tz\n0,0,0\n", "has no column qw"),
-    "array": ("p.npy", None, r"holds \(3, 3\); wanted poses \(T, 4, 4\) or \(T, 3, 4\)"),
+    "time column": (
+        "p.csv",
+        "timestamp,qw,qx,qy,qz,tx,ty,tz\n,1,0,0,0,0,0,0\n",
+        "in row 1 the time nan, which is none",
+    ),
+    "no rows": ("p.csv", "timestamp,qw,qx,qy,qz,tx,ty,tz\n", "holds no pose"),
+    "array": ("p.npy", None, r"holds \(3, 3\) of float64; wanted poses \(T, 4, 4\) or \(T, 3, 4\)"),
 }
 
 

@@ -91,6 +91,7 @@ FAULTS = {
     "height": Fault(("warning", "the road lies at z = -1.7", "about --mount-height 1.7"), shifted(z=-1.4)),
     "range nothing": Fault(("error", "no point lies in the network's range (x -38.4 to 38.4 m"), shifted(z=20)),
     "range little": Fault(("warning", "% of the points lie in the network's range"), shifted(x=60)),
+    "nothing but zeros": Fault(("error", "0 points are too few for a scene"), lambda p: p * 0),
     "few": Fault(("error", "10 points are too few for a scene"), lambda p: p[:10]),
     "nan": Fault(("note", "2,400 of 24,000 rows hold NaN or infinity; they stay in place"), with_rows(0.1, np.nan)),
     "zeros": Fault(("warning", "5% of the points are exactly 0 0 0", "write NaN instead"), with_rows(0.05, 0)),
@@ -171,6 +172,16 @@ def test_an_error_can_be_overruled(case: str, street: list[np.ndarray], estimate
 def test_a_sound_pair_has_no_finding(street: list[np.ndarray], estimate: Callable, tmp_path: Path) -> None:
     result = estimate(*files(street, Fault((), seconds=[0, 0.1]), tmp_path), "-o", tmp_path / "out")
     assert (result.code, result.err) == (0, "")
+
+
+@pytest.mark.filterwarnings("error")
+def test_garbage_far_away_does_no_harm(street: list[np.ndarray], estimate: Callable, tmp_path: Path) -> None:
+    fault = Fault((), with_rows(0.001, 3e38), seconds=[0, 0.1])
+    result = estimate(*files(street, fault, tmp_path), "-o", tmp_path / "out")
+    assert (result.code, result.err) == (0, "")
+    (out,) = (tmp_path / "out").glob("*.npy")
+    rows = np.load(out)
+    assert len(rows) == 24_000 and not rows[:24, -2].any() and rows[24:, -2].any()  # covered
 
 
 def test_a_lidars_own_frame_with_its_height_has_no_finding(
