@@ -4,6 +4,7 @@
 
 import os
 import pwd
+import shlex
 import shutil
 import subprocess
 import sys
@@ -73,7 +74,7 @@ def ordinary_user() -> list[str] | None:
     """
     nobody = pwd.getpwnam("nobody")
     other = ["setpriv", f"--reuid={nobody.pw_uid}", f"--regid={nobody.pw_gid}", "--clear-groups"]
-    works = [sys.executable, "-c", f"import sys, dvc; sys.exit(sys.prefix != {sys.prefix!r})"]
+    works = ["sh", "-c", f"{shlex.quote(sys.executable)} -c 'import dvc'"]  # the shell has nothing left of root
     for prefix in (other, ["setpriv", "--bounding-set=-all", "--inh-caps=-all"]):
         try:
             if subprocess.run([*prefix, *works], capture_output=True, check=False).returncode == 0:
@@ -99,6 +100,6 @@ def test_another_clone_user_day_and_number_of_workers(field: Range, open_folder:
     probe = other.run(*become, "sh", "-c", "echo > probe && chmod 444 probe && echo >> probe", check=False).stdout
     assert "Permission denied" in probe  # else this would prove nothing
     (project.folder / "probe").unlink()
-    other.run(*become, *day, "dvc", "repro", TARGET)
+    other.run(*become, *day, sys.executable, "-m", "dvc", "repro", TARGET)
     assert other.digests() == field.digests
     assert other.run("cat", "dvc.lock").stdout == field.project.run("git", "show", "HEAD:dvc.lock").stdout
