@@ -75,7 +75,7 @@ def test_ctrl_c_in_training_is_one_sentence(field: Range, tmp_path: Path) -> Non
             env={**project.environment, "SCENEFLOW_STORE": str(store)},
             stderr=subprocess.PIPE,
             text=True,
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         while not list(store.glob("train/*.partial")):  # it begins to train when this is there
             assert run.poll() is None
