@@ -5,7 +5,6 @@
 import re
 import sys
 import sysconfig
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,7 +32,14 @@ FREE = {
 # Outside the project, where strace sees it: the machine, Python and its packages.
 PYTHON = (sys.prefix, str(Path(sys.prefix).resolve()), sys.base_prefix, PACKAGES)
 SYSTEM = ("/usr/", "/lib", "/etc/", "/proc/", "/sys/", "/dev/", "/var/lib/", *PYTHON)
-SCRATCH = ("/dev/", "/proc/", tempfile.gettempdir() + "/pymp-")  # semaphores, nowhere, folders of multiprocessing
+HOME = str(Path.home())
+SCRATCH = (
+    "/dev/",  # semaphores
+    "/proc/",
+    "/tmp/",  # the log of dufomap, probes of DVC for what links it may make
+    "/var/tmp/dvc/",  # DVC's own record of digests, which DVCLive opens with the repository
+)
+SYSTEM += (*SCRATCH, f"{HOME}/.gitconfig", f"{HOME}/.config/git", f"{HOME}/.cache/matplotlib")  # likewise
 PARTIAL = re.compile(r"/\.([^/]+)\.\d+\.partial/")
 RAW = "data/raw/"  # ingest may read raw logs: the catalog, which it declares, holds their digests
 
