@@ -39,6 +39,7 @@ $(VENV)/.ready-test: $(VENV)/.ready
 	touch $@
 
 repro: setup ## Run the whole pipeline: raw logs to metrics/val.json and report/index.html
+	@python -m stages.check --mend
 	dvc repro || { python -m stages.check --obstacles; exit 1; }
 	@python -m stages.evaluation.show
 	@python -m stages.explain --changes

@@ -6,12 +6,13 @@ Exit codes: 0 all agree; 1 something differs or is missing from the remote; 2 it
 """
 
 import argparse
+import subprocess
 import sys
 from pathlib import Path
 
 from models.errors import InputError
 from stages.tracking.agreement import disagreements
-from stages.tracking.obstacles import obstacles
+from stages.tracking.obstacles import Obstacle, obstacles
 from stages.tracking.remote import not_in_remote, remote_errors
 
 
@@ -21,14 +22,28 @@ def main() -> int:
         prog="python -m stages.check", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--obstacles", action="store_true", help="say only what keeps DVC from working, if anything")
-    only_obstacles = parser.parse_args().obstacles
+    parser.add_argument("--mend", action="store_true", help="remove that where nothing is lost by it, and say so")
+    arguments = parser.parse_args()
     try:
         found = obstacles(Path())
-        sys.stderr.write("".join(f"error: {text}\n" for text in found))
-        return 2 if found else 0 if only_obstacles else _check()
+        if arguments.mend:
+            found = _mend(found)
+        sys.stderr.write("".join(f"error: {obstacle.text}\n" for obstacle in found))
+        if found or arguments.obstacles or arguments.mend:
+            return 2 if found else 0
+        return _check()
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2
+
+
+def _mend(found: list[Obstacle]) -> list[Obstacle]:
+    """Run the remedies, say each, and give back what has none."""
+    for obstacle in found:
+        if obstacle.remedy:
+            sys.stderr.write(f"warning: {obstacle.text}\nrunning: {' '.join(obstacle.remedy)}\n")
+            subprocess.run(obstacle.remedy, check=True)
+    return [obstacle for obstacle in found if not obstacle.remedy]
 
 
 def _check() -> int:

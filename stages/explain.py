@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from models.errors import InputError
-from stages.tracking.chain import LOCK, chain, parse_lock, read_lock
-from stages.tracking.changes import changes
+from stages.tracking.chain import LOCK, chain, parse_lock
+from stages.tracking.changes import lock_changes
 from stages.tracking.explanation import explanation, recipe
 from stages.tracking.revision import last_change, read, resolve, way_back
 
@@ -37,28 +37,6 @@ def explain(file: Path, revision: str | None = None) -> str:
     return explanation(file.as_posix(), content, links, same, recipe(links[-1].stage, start))
 
 
-def explain_changes(file: Path, revision: str) -> str:
-    """Why the lock differs from that of a revision; empty where it does not, or the revision has none."""
-    commit = resolve(revision, Path())
-    committed = text_at(commit, LOCK.as_posix(), Path())
-    if committed is None:
-        return ""
-    before, after = parse_lock(committed, f"{revision}:{LOCK}"), read_lock()
-    devices = [_device(text_at(commit, file.as_posix(), Path())), _device(file.read_text() if file.exists() else None)]
-    known = (devices[0], devices[1]) if devices[0] and devices[1] else None
-    lines = changes(before, after, known)
-    return f"{LOCK} differs from {revision}:\n" + "".join(f"- {line}\n" for line in lines) if lines else ""
-
-
-def _device(metrics: str | None) -> str:
-    """Kind of device that a metric file's model was trained on, empty where it does not say."""
-    try:
-        trained = str(json.loads(metrics or "{}")["provenance"]["trained_on"])
-    except (ValueError, KeyError, TypeError):
-        return ""
-    return trained.partition(", ")[2]
-
-
 def main() -> int:
     """Print the explanation of the file named on the command line."""
     parser = argparse.ArgumentParser(prog="python -m stages.explain", description=__doc__)
@@ -69,7 +47,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         file, changed = arguments.file, arguments.changes
-        sys.stdout.write(explain_changes(file, arguments.base) if changed else explain(file, arguments.rev))
+        sys.stdout.write(lock_changes(file, arguments.base) if changed else explain(file, arguments.rev))
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1

@@ -153,7 +153,7 @@ def _choice(name: str, value: object) -> str:
     choices = _CHOICES[name]
     if isinstance(value, bool):
         value = "on" if value else "off"  # YAML takes the bare words for truth values
-    chosen = {True: "on", False: "off"}[value] if isinstance(value, bool) else str(value or choices[0])  # YAML's on, off
+    chosen = str(value or choices[0])
     if chosen not in choices:
         raise InputError(f"compute setting {name} must be one of {', '.join(choices)}, not {chosen!r}")
     return chosen

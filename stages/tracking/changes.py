@@ -2,13 +2,38 @@
 # SPDX-License-Identifier: Apache-2.0
 """Why one lock differs from another: the stages where a difference begins, and what each rests on."""
 
+import json
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
-from stages.tracking.chain import Link
+from stages.tracking.chain import LOCK, Link, parse_lock, read_lock
 from stages.tracking.explanation import flat
+from stages.tracking.revision import resolve, text_at
 
 _NAMED = 6  # differences of one kind that are named
+
+
+def lock_changes(file: Path, revision: str) -> str:
+    """Why the lock differs from that of a revision; empty where it does not, or the revision has none."""
+    commit = resolve(revision, Path())
+    committed = text_at(commit, LOCK.as_posix(), Path())
+    if committed is None:
+        return ""
+    before, after = parse_lock(committed, f"{revision}:{LOCK}"), read_lock()
+    devices = [_device(text_at(commit, file.as_posix(), Path())), _device(file.read_text() if file.exists() else None)]
+    known = (devices[0], devices[1]) if devices[0] and devices[1] else None
+    lines = changes(before, after, known)
+    return f"{LOCK} differs from {revision}:\n" + "".join(f"- {line}\n" for line in lines) if lines else ""
+
+
+def _device(metrics: str | None) -> str:
+    """Kind of device that a metric file's model was trained on, empty where it does not say."""
+    try:
+        trained = str(json.loads(metrics or "{}")["provenance"]["trained_on"])
+    except (ValueError, KeyError, TypeError):
+        return ""
+    return trained.partition(", ")[2]
 
 
 def changes(before: Mapping[str, Link], after: Mapping[str, Link], devices: tuple[str, str] | None) -> list[str]:

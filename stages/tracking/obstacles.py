@@ -1,9 +1,16 @@
 # SPDX-FileCopyrightText: The sceneflow authors
 # SPDX-License-Identifier: Apache-2.0
-"""What keeps DVC from working, left by a full disk or a killed run, and what to do about it, a sentence each."""
+"""What keeps DVC from working, left by a full disk or a killed run, and what to do about it.
+
+DVC writes dvc.lock and its own locks in place: a kill at that moment leaves them cut off, and every later run stops.
+Both can be made again without loss, since artifacts and the record of runs lie in the cache.
+"""
 
 import json
+import os
+import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +20,40 @@ RWLOCK = Path(".dvc/tmp/rwlock")
 LOCK = Path("dvc.lock")
 
 
-def obstacles(root: Path) -> list[str]:
-    """Sentences about the lock file and DVC's own locks in a project; none where nothing is in the way."""
-    return [*_lock_file(root / LOCK), *_running(root / RWLOCK)]
+@dataclass(frozen=True)
+class Obstacle:
+    """Something in the way.
+
+    Attributes:
+        text: one sentence that says what and what to do.
+        remedy: the command that removes it and loses nothing; empty where there is none but to wait.
+    """
+
+    text: str
+    remedy: tuple[str, ...] = ()
 
 
-def _lock_file(path: Path) -> Iterator[str]:
-    if not path.exists():
+def obstacles(root: Path) -> list[Obstacle]:
+    """What is in DVC's way in a project; nothing is said of its files while a DVC is at work on them."""
+    working = [
+        Obstacle(f"`{command}` (process {pid}) is at work here: wait for its end, or stop it with `kill {pid}`")
+        for pid, command in _at_work(root)
+    ]
+    return working or [*_lock_file(root), *_rwlock(root / RWLOCK)]
+
+
+def _lock_file(root: Path) -> Iterator[Obstacle]:
+    path = root / LOCK
+    if not path.exists() or _is_lock(path):
         return
-    if not _is_lock(path):
-        state = "is empty" if path.stat().st_size == 0 else "is cut off or damaged"
-        yield (
-            f"{LOCK} {state}, as a full disk or a kill while DVC wrote it leaves it: free some space, then"
-            f" `git checkout {LOCK}` (or `rm {LOCK}`) and `dvc repro`; nothing that was computed is lost"
-        )
+    state = "is empty" if path.stat().st_size == 0 else "is cut off or damaged"
+    tracked = subprocess.run(["git", "ls-files", "--error-unmatch", LOCK], cwd=root, capture_output=True, check=False)
+    remedy = ("git", "checkout", str(LOCK)) if tracked.returncode == 0 else ("rm", str(LOCK))
+    yield Obstacle(
+        f"{LOCK} {state}, as a full disk or a kill while DVC wrote it leaves it: free some space, then"
+        f" `{' '.join(remedy)}` and `dvc repro`; nothing that was computed is lost",
+        remedy,
+    )
 
 
 def _is_lock(path: Path) -> bool:
@@ -41,25 +68,22 @@ def _is_lock(path: Path) -> bool:
     return True
 
 
-def _running(path: Path) -> Iterator[str]:
+def _rwlock(path: Path) -> Iterator[Obstacle]:
+    remedy = ("rm", str(RWLOCK))
     if not path.exists():
         return
     try:
-        content = json.loads(path.read_text())
-        holders = {(info["pid"], info["cmd"]) for info in _infos(content)}
+        holders = {(int(info["pid"]), str(info["cmd"])) for info in _infos(json.loads(path.read_text()))}
     except (ValueError, KeyError, TypeError, AttributeError):
-        yield f"{RWLOCK} is damaged: make sure that no dvc runs here, then `rm {RWLOCK}` and run it again"
+        yield Obstacle(f"{RWLOCK} is damaged: `{' '.join(remedy)}` and run it again", remedy)
         return
     for pid, command in sorted(holders):
-        name = _command_of(pid)
-        if name is None:
-            continue  # DVC sees that itself and drops the entry
-        if "dvc" in name:
-            yield f"`{command}` (process {pid}) is at work here: wait for its end, or stop it with `kill {pid}`"
-        else:
-            yield (
+        found = _arguments(pid)
+        if found:  # where there is none, DVC sees that itself and drops the entry
+            yield Obstacle(
                 f"{RWLOCK} is stale: it names process {pid}, a `{command}` that was killed, whose number now belongs"
-                f" to `{name}`: `rm {RWLOCK}` and run it again"
+                f" to `{' '.join(found)}`: `{' '.join(remedy)}` and run it again",
+                remedy,
             )
 
 
@@ -69,10 +93,30 @@ def _infos(content: Any) -> Iterator[dict[str, Any]]:
         yield from readers
 
 
-def _command_of(pid: int) -> str | None:
-    """Command line of a process that runs, None where there is none."""
+def _at_work(root: Path) -> Iterator[tuple[int, str]]:
+    """Processes of DVC whose working folder this is, with what they were told."""
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        arguments = _arguments(int(entry.name))
+        if not any(Path(argument).name == "dvc" for argument in arguments[:3]):
+            continue
+        try:
+            here = Path(os.readlink(entry / "cwd")) == root.resolve()
+        except OSError:
+            continue  # it ended, or is another user's
+        if here:
+            yield int(entry.name), " ".join(["dvc", *arguments[_place(arguments) + 1 :]])
+
+
+def _place(arguments: list[str]) -> int:
+    return next(i for i, argument in enumerate(arguments) if Path(argument).name == "dvc")
+
+
+def _arguments(pid: int) -> list[str]:
+    """Command line of a process, empty where there is none."""
     try:
         line = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
-        return None
-    return line.replace(b"\0", b" ").decode(errors="replace").strip() or "a process of the system"
+        return []
+    return [part for part in line.decode(errors="replace").split("\0") if part]

@@ -132,6 +132,21 @@ def test_a_lock_whose_process_number_belongs_to_another_by_now(project: Light) -
         other.wait()
 
 
+def test_make_repro_mends_what_a_kill_left(project: Light) -> None:
+    """Both lock files cut off at once, as DVC leaves them when it is killed while it writes; told and made good."""
+    good = project.files()
+    (project.folder / "dvc.lock").write_text(
+        "schema: '2.0'\nstages:\n  count:\n    cmd: python count.py\n    deps:\n    -"
+    )
+    (project.folder / ".dvc/tmp/rwlock").write_text("")
+    text = project.run("python", "-m", "stages.check", "--mend")
+    assert "running: git checkout dvc.lock" in text
+    assert "running: rm .dvc/tmp/rwlock" in text
+    assert project.run("python", "-m", "stages.check", "--mend") == ""
+    assert "Running" not in project.run("dvc", "repro")
+    assert project.files() == good
+
+
 def test_a_damaged_lock_of_dvc(project: Light) -> None:
     (project.folder / ".dvc/tmp/rwlock").write_text('{"write": {')
     (project.folder / "params.yaml").write_text("to: 5\n")
@@ -152,7 +167,10 @@ def test_two_runs_at_once(project: Light) -> None:
     second = project.start("dvc", "repro")
     assert "is busy" in second.communicate()[0]
     assert second.returncode != 0
-    assert f"(process {first.pid}) is at work here: wait for its end" in obstacles(project)
+    assert f"`dvc repro` (process {first.pid}) is at work here: wait for its end" in obstacles(project)
+    mended = project.start("python", "-m", "stages.check", "--mend")
+    assert "is at work here" in mended.communicate()[0]
+    assert mended.returncode == 2
     first.communicate()
     assert first.returncode == 0
     assert obstacles(project) == ""

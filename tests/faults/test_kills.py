@@ -5,6 +5,7 @@
 import os
 import random
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -60,6 +61,33 @@ def test_training_that_was_killed_goes_on_and_never_from_other_parameters(field:
     assert "train:   0%" not in resumed.text
     assert not kept.exists()
     assert project.digests() == field.digests
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_training_is_one_sentence(field: Range, tmp_path: Path) -> None:
+    """Ten times at random moments: no crash of a library half torn down, and nothing said but that."""
+    project, rng = field.project, random.Random(0)
+    for number in range(10):
+        store = tmp_path / f"store{number}"
+        run = subprocess.Popen(
+            ["python", "-m", "stages.train"],
+            cwd=project.folder,
+            env={**project.environment, "SCENEFLOW_STORE": str(store)},
+            stderr=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
+        while not list(store.glob("train/*.partial")):  # it begins to train when this is there
+            assert run.poll() is None
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0, 2))
+        run.send_signal(signal.SIGINT)
+        said = run.communicate()[1]
+        if run.returncode != 0:  # else it was faster
+            assert run.returncode == 130, said
+            assert said.endswith("train was interrupted; what is finished is kept, logs and epochs of training\n")
+            assert not [word for word in ("Traceback", "Segmentation", "leaked") if word in said]
+    project.run("dvc", "checkout", "--force", "--quiet")
 
 
 def test_a_stage_waits_for_another_run_of_itself(
