@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 
 from models.data.logfile import LogColumns, LogFrames
-from stages.av2.catalog import log_entry
-from stages.av2.layout import logs_folder
 from tests.pipeline.project import SMALL, make_project
 from tests.pipeline.raw_logs import TIMES, sweep_table, write_feather, write_log
 
@@ -27,18 +25,6 @@ def write_lidar_log(root: Path, split: str, log: str) -> Path:
     target = root / "lidar" / split / log
     target.parent.mkdir(parents=True, exist_ok=True)
     return folder.rename(target)
-
-
-def test_a_log_is_found_and_listed(tmp_path: Path) -> None:
-    log = write_lidar_log(tmp_path, "train", LOGS[0])
-    shutil.rmtree(tmp_path / "sensor-layout")
-    assert logs_folder(tmp_path, "train") == log.parent
-    names = set(log_entry(log, "quick"))
-    assert names == {
-        "city_SE3_egovehicle.feather",
-        "calibration/egovehicle_SE3_sensor.feather",
-        *(f"sensors/lidar/{time}.feather" for time in TIMES),
-    }
 
 
 @pytest.mark.slow
