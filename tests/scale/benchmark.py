@@ -28,6 +28,8 @@ SMALLEST = {
     "train.model.voxel": 3.2,
     "train.model.width": 4,
     "train.model.iterations": 1,
+    "train.seflow.dynamic": 0.0,
+    "train.seflow.cluster": 0.0,
     "evaluate.bootstrap.resamples": 20,
 }
 
