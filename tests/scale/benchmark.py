@@ -58,7 +58,7 @@ def main(sizes: Sequence[int]) -> None:
 
 
 def idle(project: Project, raw: Path, size: int) -> list[dict[str, Any]]:
-    """A `dvc repro` with nothing to do: seconds on the clock, which other work on the machine lengthens, and its own."""
+    """A `dvc repro` with nothing to do: seconds on the clock, which other work lengthens, and of the processor."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     runs = [timed(project, raw) for _ in range(REPEATS)]
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
