@@ -208,6 +208,13 @@ def test_bad_wishes_are_one_sentence(
     assert len(result.stderr.splitlines()) == 1
 
 
+def test_without_a_root_it_says_where_to_name_one(bucket: PublicBucket, tmp_path: Path) -> None:
+    nameless = {name: value for name, value in environment(tmp_path).items() if name != "AV2_ROOT"}
+    result = subprocess.run(command(bucket), env=nameless, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr == "error: no folder is named for the logs; set AV2_ROOT or av2_root in compute.yaml\n"
+
+
 def test_a_full_disk_is_told_before_anything_is_fetched(
     bucket: PublicBucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
