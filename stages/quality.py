@@ -37,10 +37,15 @@ def main(split: str, parameters: QualityParameters) -> None:
     protocol = label_protocol(Path(f"data/catalog/{split}.json"), [task.inputs for task in tasks], parameters)
     table = pl.read_parquet(folder / TABLE).to_dict(as_series=False)
     metrics = summary(table)
-    for log, oddity in outliers(table).items():
-        sys.stderr.write(f"warning: log {log} {oddity}; look at it before training on it\n")
+    tell(outliers(table))
     with atomic(Path("metrics/labels.json")) as file:
         file.write_text(json.dumps({"protocol": protocol, **metrics}, indent=2) + "\n")
+
+
+def tell(odd: Mapping[str, str]) -> None:
+    """Name odd logs on standard error."""
+    for log, oddity in odd.items():
+        sys.stderr.write(f"warning: log {log} {oddity}; look at it before training on it\n")
 
 
 def join_rows(folders: Mapping[str, Path]) -> None:

@@ -95,7 +95,12 @@ def _quiet() -> None:
     """Hints of the framework that are not the user's to act on."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     logging.getLogger("lightning.fabric").setLevel(logging.ERROR)
-    for text in (".*does not have many workers.*", ".*LeafSpec.*", ".*lr_scheduler.step.*"):
+    for text in (
+        ".*does not have many workers.*",
+        ".*`srun` command is available.*",
+        ".*LeafSpec.*",
+        ".*lr_scheduler.step.*",
+    ):
         warnings.filterwarnings("ignore", text)
 
 

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stages.av2.catalog import log_entry
 
 from stages.fetching.split import choose_logs
 from stages.pipeline.code import ROOT
@@ -61,9 +60,13 @@ def download(bucket: PublicBucket, root: Path, *arguments: str) -> subprocess.Co
 
 
 def same(tmp_path: Path, log: str) -> bool:
-    """Whether every file that the pipeline reads is as in the original."""
-    folders = [tmp_path / name / "sensor/val" / log for name in ("origin", "copy")]
-    return log_entry(folders[0], "full") == log_entry(folders[1], "full")
+    """Whether every file is as in the original."""
+    return contents(tmp_path / "origin/sensor/val" / log) == contents(tmp_path / "copy/sensor/val" / log)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
 
 
 def arrived(tmp_path: Path) -> list[Path]:
@@ -95,7 +98,7 @@ def test_the_lidar_data_set(bucket: PublicBucket, tmp_path: Path) -> None:
     (log / "annotations.feather").unlink()
     bucket.put_log(log, f"lidar/val/{log.name}")
     assert download(bucket, tmp_path / "copy", "--dataset", "lidar").returncode == 0
-    assert log_entry(tmp_path / "copy/lidar/val" / log.name, "full") == log_entry(log, "full")
+    assert contents(tmp_path / "copy/lidar/val" / log.name) == contents(log)
     refused = download(bucket, tmp_path / "copy", "--dataset", "sensor")
     assert "holds the data set lidar; take another AV2_ROOT for sensor" in refused.stderr
 
@@ -203,6 +206,13 @@ def test_bad_wishes_are_one_sentence(
     assert result.returncode == 1
     assert message in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_without_a_root_it_says_where_to_name_one(bucket: PublicBucket, tmp_path: Path) -> None:
+    nameless = {name: value for name, value in environment(tmp_path).items() if name != "AV2_ROOT"}
+    result = subprocess.run(command(bucket), env=nameless, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert result.stderr == "error: no folder is named for the logs; set AV2_ROOT or av2_root in compute.yaml\n"
 
 
 def test_a_full_disk_is_told_before_anything_is_fetched(

@@ -1,13 +1,9 @@
 # SPDX-FileCopyrightText: The sceneflow authors
 # SPDX-License-Identifier: Apache-2.0
-from pathlib import Path
-
-import polars as pl
 import pytest
 
 from stages.labels.outliers import outliers
-from stages.labels.quality import Counts, QualityParameters, count_table
-from stages.quality import main
+from stages.quality import tell
 
 
 def test_odd_logs_by_hand() -> None:
@@ -23,19 +19,6 @@ def test_odd_logs_by_hand() -> None:
     }
 
 
-def test_the_stage_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
-    """The stage on the counts of two logs, given to it instead of computed."""
-
-    def publish(*arguments: object, outputs: dict[str, Path], finish, **options: object) -> None:
-        outputs["quality"].mkdir(parents=True)
-        for log, dynamic in (("a", 0), ("b", 10)):
-            row = count_table([log], [Counts(frames=1, points=100, dynamic=dynamic)])
-            row.write_parquet(outputs["quality"] / f"{log}.parquet")
-        finish(outputs)
-
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("stages.quality.map_logs", publish)
-    monkeypatch.setattr("stages.quality.split_tasks", lambda *arguments: [])
-    main("train", QualityParameters(moving_speed=0.5, purity=0.9))
-    assert capsys.readouterr().err == ("warning: log a has no dynamic point at all; look at it before training on it\n")
-    assert pl.read_parquet("data/quality/train/logs.parquet")["log_id"].to_list() == ["a", "b"]
+def test_the_stage_names_them(capsys: pytest.CaptureFixture[str]) -> None:
+    tell(outliers({"log_id": ["a", "b"], "points": [100, 100], "dynamic": [0, 10]}))
+    assert capsys.readouterr().err == "warning: log a has no dynamic point at all; look at it before training on it\n"

@@ -126,7 +126,7 @@ def test_a_cancelled_job_is_tried_again(on_slurm: Path) -> None:
     process = start("ab")
     begun(process, "ab")
     slurm("scancel", *running())
-    wait_for(lambda: not running(), process)
+    wait_for(lambda: not slurm("squeue", "--noheader"), process)  # not even completing
     go()
     assert process.wait(timeout=60) == 0
     assert outputs() == {"a": "4", "b": "9"}

@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Processor time and memory of each data stage for one log of AV2's size: `python -m tests.scale.cost [SWEEPS]`.
 
-The log is a real one of AV2_ROOT's train split, repeated: its sweeps come again and again, each time set down where the
-last repetition ended, so that the car drives on, and each is thinned at random to 90,000 points. Each stage runs in a
-process of its own with the environment of the pipeline's workers and the parameters of params.yaml.
+The log is a real one of AV2_ROOT's train split, repeated: its sweeps come again and again along its track, each time
+with its piece of the map 210 m farther on, where no repetition sees the space of another, so that as many points are
+dynamic as in the log itself. Each sweep is thinned at random to 90,000 points. Each stage runs in a process of its own
+with the environment of the pipeline's workers and the parameters of params.yaml.
 """
 
 import json
@@ -21,9 +22,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 from pyarrow import feather
-from stages.av2.catalog import log_entry
 
-from models.geometry import inverse_SE3
 from stages.av2.poses import read_poses
 from stages.frames.ingest import IngestParameters, ingest_log
 from stages.labels.cluster import ClusterParameters, cluster_log
@@ -33,10 +32,11 @@ from stages.labels.truth import TruthParameters, truth_log
 from stages.pipeline.code import ROOT
 from stages.pipeline.parameters import from_mapping, read_file
 from stages.pipeline.pool import WORKER_ENVIRONMENT
-from tests.pipeline.raw_logs import POSE
+from tests.pipeline.raw_logs import POSE, av2_entry, av2_ingest
 from tests.scale.rows import row, write_rows
 
 SWEEPS, POINTS, STEP_NS = 156, 90_000, 100_000_000
+ONWARD_CELLS, CELL_M = 700, 0.3  # from one repetition to the next, in cells of the map's raster
 FRAMES, LABELS = ("ingest", "ground", "truth"), ("dynamic-0.15", "dynamic-0.2", "cluster")
 LOG = "00000000-2222-3333-4444-555555555555"
 CORES, LOGS = 16, 700
@@ -51,7 +51,7 @@ def main(sweeps: int) -> None:
         used = {step: run_step(step, Path(scratch)) for step in (*FRAMES, *LABELS)}
         raw = sum(path.stat().st_size for path in (Path(scratch) / LOG).rglob("*") if path.is_file())
         sizes = {path.stem: path.stat().st_size / 1e9 for path in sorted(Path(scratch).glob("*.*"))}
-    many = f"{sweeps} sweeps of {POINTS} points, real ones repeated along the track; one process"
+    many = f"{sweeps} sweeps of {POINTS} points, real ones repeated; one process"
     frames = sum(used[step]["cpu_s"] for step in FRAMES)
     labels = {size: used[f"dynamic-{size}"]["cpu_s"] + used["cluster"]["cpu_s"] for size in ("0.15", "0.2")}
     parts = ", ".join(
@@ -83,20 +83,35 @@ def repeat_log(source: Path, target: Path, sweeps: int) -> None:
     (target / "sensors/lidar").mkdir(parents=True)
     (target / "map").mkdir()
     (target / "calibration").mkdir()
-    for path in (*source.glob("map/*"), *source.glob("calibration/*")):
+    turns = -(-sweeps // len(names))
+    repeat_raster(next(source.glob("map/*.npy")), target / "map", float(np.mean(tracks[:, 0, 3])), turns)
+    for path in (*source.glob("map/*.json"), *source.glob("calibration/*")):
         (target / path.relative_to(source)).write_bytes(path.read_bytes())
     boxes = feather.read_table(source / "annotations.feather")
     poses, all_boxes = [], []
     for index, time in enumerate(new):
         turn, place = divmod(index, len(names))
-        onward = np.linalg.matrix_power(tracks[-1] @ inverse_SE3(tracks[0]), turn)
-        poses.append(onward @ tracks[place])
+        poses.append(tracks[place] + turn * ONWARD_CELLS * CELL_M * np.eye(4)[0][:, None] * np.eye(4)[3])
         thin_sweep(names[place], target / f"sensors/lidar/{time}.feather", index)
         here = boxes.filter(pa.compute.equal(boxes["timestamp_ns"], int(old[place])))
         column = pa.array(np.full(len(here), time), pa.int64())
         all_boxes.append(here.set_column(here.column_names.index("timestamp_ns"), "timestamp_ns", column))
     feather.write_feather(pose_table(new, np.array(poses)), target / "city_SE3_egovehicle.feather")
     feather.write_feather(pa.concat_tables(all_boxes), target / "annotations.feather")
+
+
+def repeat_raster(source: Path, folder: Path, middle_m: float, turns: int) -> None:
+    """A raster that holds the piece around the track again and again along city x, which must be its columns' axis."""
+    sim2 = json.loads(next(source.parent.glob("*___img_Sim2_city.json")).read_text())
+    assert sim2["R"] == [1.0, 0.0, 0.0, 1.0], "a raster that is turned against the city cannot be repeated"
+    heights = np.load(source)
+    centre = round((middle_m + sim2["t"][0]) * sim2["s"])
+    piece = heights[:, max(centre - ONWARD_CELLS // 2, 0) : centre + ONWARD_CELLS // 2]
+    start = max(centre - ONWARD_CELLS // 2, 0)
+    repeated = np.full((heights.shape[0], start + turns * ONWARD_CELLS), np.nan, heights.dtype)
+    for turn in range(turns):
+        repeated[:, start + turn * ONWARD_CELLS :][:, : piece.shape[1]] = piece
+    np.save(folder / source.name, repeated)
 
 
 def thin_sweep(source: Path, target: Path, seed: int) -> None:
@@ -140,7 +155,7 @@ def functions(folder: Path, raw: Path | None = None) -> dict[str, Callable[[], N
     params = read_file(ROOT / "params.yaml")
     path = {kind: folder / f"{kind}.h5" for kind in ("frames", "maps", "ground", "truth", "dynamic", "clusters")}
     path |= {"boxes": folder / "boxes.parquet", "raw": raw or folder / LOG}
-    entry = {"entry": json.dumps(log_entry(path["raw"], "quick")), "digest": "quick"}
+    entry = {"entry": json.dumps(av2_entry(path["raw"], "quick")), "digest": "quick"}
 
     log = path["raw"].name
 
@@ -152,7 +167,9 @@ def functions(folder: Path, raw: Path | None = None) -> dict[str, Callable[[], N
         return partial(dynamic_log, log, path, path, parameters)
 
     return {
-        "ingest": partial(ingest_log, log, path, path, section(IngestParameters, "ingest"), entry),
+        "ingest": partial(
+            ingest_log, log, path, path, av2_ingest(section(IngestParameters, "ingest").pair_gap_s), entry
+        ),
         "ground": partial(ground_log, log, path, path, section(GroundParameters, "ground")),
         "truth": partial(truth_log, log, path, path, section(TruthParameters, "truth")),
         "dynamic-0.15": dynamic(0.15),
