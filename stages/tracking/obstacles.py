@@ -18,6 +18,9 @@ import yaml
 
 RWLOCK = Path(".dvc/tmp/rwlock")
 LOCK = Path("dvc.lock")
+# What writes into the workspace; queued and temporary experiments have one of their own.
+_WRITERS = ("repro", "exp", "commit", "checkout", "pull", "add")
+_ELSEWHERE = ("--queue", "--temp", "queue-worker")
 
 
 @dataclass(frozen=True)
@@ -94,23 +97,26 @@ def _infos(content: Any) -> Iterator[dict[str, Any]]:
 
 
 def _at_work(root: Path) -> Iterator[tuple[int, str]]:
-    """Processes of DVC whose working folder this is, with what they were told."""
+    """Processes of DVC that write into this folder, with what they were told."""
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         arguments = _arguments(int(entry.name))
-        if not any(Path(argument).name == "dvc" for argument in arguments[:3]):
+        told = _told(arguments)
+        if not told or told[0] not in _WRITERS or set(told) & set(_ELSEWHERE):
             continue
         try:
             here = Path(os.readlink(entry / "cwd")) == root.resolve()
         except OSError:
             continue  # it ended, or is another user's
         if here:
-            yield int(entry.name), " ".join(["dvc", *arguments[_place(arguments) + 1 :]])
+            yield int(entry.name), " ".join(["dvc", *told])
 
 
-def _place(arguments: list[str]) -> int:
-    return next(i for i, argument in enumerate(arguments) if Path(argument).name == "dvc")
+def _told(arguments: list[str]) -> list[str]:
+    """What follows the name of DVC on a command line, empty where it is another program's."""
+    place = next((i for i, argument in enumerate(arguments[:3]) if Path(argument).name == "dvc"), len(arguments))
+    return arguments[place + 1 :]
 
 
 def _arguments(pid: int) -> list[str]:
