@@ -11,6 +11,7 @@ import runpy
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from unittest import mock
 
 import yaml
@@ -96,9 +97,14 @@ def _dvc(arguments: list[str]) -> str | None:
     return None
 
 
+@cache
+def _parameters() -> object:
+    return yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
 def is_parameter(name: str) -> bool:
     """Whether params.yaml has this dotted name, a section or a key."""
-    value = yaml.safe_load((ROOT / "params.yaml").read_text())
+    value = _parameters()
     for key in name.split("."):
         if not isinstance(value, dict) or key not in value:
             return False
