@@ -138,9 +138,11 @@ def _export(arguments: list[str]) -> str | None:
 def _sed(arguments: list[str]) -> str | None:
     """`sed -i s/old/new/ file`: the file must hold what is to be replaced."""
     flag, script, file = arguments
-    _, old, new, _ = script.split("/")
+    mark = script[1]  # what follows s parts the pattern
+    _, old, new, *_ = script.split(mark)
     text = (ROOT / file).read_text()
-    return None if flag == "-i" and old in text and old != new else f"{file} does not hold {old!r}"
+    fine = flag == "-i" and script[0] == "s" and old != new and re.search(old, text)
+    return None if fine else f"{file} does not hold {old!r}"
 
 
 def _pip(arguments: list[str]) -> str | None:
