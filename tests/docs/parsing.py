@@ -45,6 +45,10 @@ def _module(name: str, arguments: list[str]) -> str | None:
     path = ROOT.joinpath(*name.split(".")).with_suffix(".py")
     if not path.is_file():
         return f"there is no module {name}"
+    if '"__main__"' not in path.read_text():
+        return f"{name} is no command: it parses no arguments"
+    if name.startswith("tests."):
+        return None  # a tool of the tests may read its arguments without a parser, and would run
     original = argparse.ArgumentParser.parse_args
 
     def stop(parser: argparse.ArgumentParser, args: list[str] | None = None, namespace: object = None) -> None:
@@ -63,7 +67,7 @@ def _module(name: str, arguments: list[str]) -> str | None:
             return None
         except SystemExit as end:  # with 0 after --help
             return said.getvalue().strip().splitlines()[-1] if end.code else None
-    return f"{name} parses no arguments"
+    return f"{name} parses no arguments with argparse"
 
 
 def _pytest(arguments: list[str]) -> str | None:
