@@ -11,6 +11,7 @@ import runpy
 import sys
 import tomllib
 from collections.abc import Iterator
+from functools import cache
 from unittest import mock
 
 import yaml
@@ -44,6 +45,10 @@ def _module(name: str, arguments: list[str]) -> str | None:
     path = ROOT.joinpath(*name.split(".")).with_suffix(".py")
     if not path.is_file():
         return f"there is no module {name}"
+    if '"__main__"' not in path.read_text():
+        return f"{name} is no command: it parses no arguments"
+    if name.startswith("tests."):
+        return None  # a tool of the tests may read its arguments without a parser, and would run
     original = argparse.ArgumentParser.parse_args
 
     def stop(parser: argparse.ArgumentParser, args: list[str] | None = None, namespace: object = None) -> None:
@@ -62,7 +67,7 @@ def _module(name: str, arguments: list[str]) -> str | None:
             return None
         except SystemExit as end:  # with 0 after --help
             return said.getvalue().strip().splitlines()[-1] if end.code else None
-    return f"{name} parses no arguments"
+    return f"{name} parses no arguments with argparse"
 
 
 def _pytest(arguments: list[str]) -> str | None:
@@ -96,9 +101,14 @@ def _dvc(arguments: list[str]) -> str | None:
     return None
 
 
+@cache
+def _parameters() -> object:
+    return yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
 def is_parameter(name: str) -> bool:
     """Whether params.yaml has this dotted name, a section or a key."""
-    value = yaml.safe_load((ROOT / "params.yaml").read_text())
+    value = _parameters()
     for key in name.split("."):
         if not isinstance(value, dict) or key not in value:
             return False
@@ -132,9 +142,11 @@ def _export(arguments: list[str]) -> str | None:
 def _sed(arguments: list[str]) -> str | None:
     """`sed -i s/old/new/ file`: the file must hold what is to be replaced."""
     flag, script, file = arguments
-    _, old, new, _ = script.split("/")
+    mark = script[1]  # what follows s parts the pattern
+    _, old, new, *_ = script.split(mark)
     text = (ROOT / file).read_text()
-    return None if flag == "-i" and old in text and old != new else f"{file} does not hold {old!r}"
+    fine = flag == "-i" and script[0] == "s" and old != new and re.search(old, text)
+    return None if fine else f"{file} does not hold {old!r}"
 
 
 def _pip(arguments: list[str]) -> str | None:

@@ -13,12 +13,11 @@ from tests.pipeline.project import SMALL, make_project
 
 
 def test_plain_folders_by_one_parameter(tmp_path: Path) -> None:
-    """Two short logs a split without maps; the test split is empty. The root is the machine's, and stands nowhere."""
-    logs = simulate(tmp_path / "raw", sweeps=3)
+    """One log of two sweeps a split, without a map; no test split. The root is the machine's, and stands nowhere."""
+    log = simulate(tmp_path / "raw", sweeps=1)[1]
     for split in ("train", "val"):
-        for log in logs:
-            save_av2_log(tmp_path / "raw" / log, tmp_path / "root" / split / log)
-    project = make_project(tmp_path / "project", {**SMALL, "data.source": "folder"})
+        save_av2_log(tmp_path / "raw" / log, tmp_path / "root" / split / log)
+    project = make_project(tmp_path / "project", {**SMALL, "data.source": "folder", "train.epochs": 1})
     missing = project.repro("catalog@train", check=False)
     assert missing.returncode != 0
     assert "set SCENEFLOW_DATA_ROOT" in missing.text
