@@ -87,7 +87,8 @@ def test_ctrl_c_in_training_is_one_sentence(field: Range, tmp_path: Path) -> Non
             assert run.returncode == 130, said
             assert said.endswith("train was interrupted; what is finished is kept, logs and epochs of training\n")
             assert not [word for word in ("Traceback", "Segmentation", "leaked") if word in said]
-    project.run("dvc", "checkout", "--force", "--quiet")
+    project.repro(TARGET)
+    assert project.digests() == field.digests
 
 
 def test_a_stage_waits_for_another_run_of_itself(
