@@ -115,7 +115,7 @@ def told(change: str, repro: Repro, before: dict[str, int], after: dict[str, int
     """How it was measured: the change, the stages that ran and the logs that were computed."""
     computed = [f"{step} {after[step] - before[step]}" for step in STEPS if after[step] > before[step]]
     logs = ", ".join(computed) or "none"
-    stages = ", ".join(sorted(repro.ran))
+    stages = ", ".join(sorted(repro.ran)) or "nothing, all was in DVC's cache"
     return f"{change}: make catalog where logs changed, dvc repro quality; ran {stages}; logs computed: {logs}"
 
 

@@ -17,7 +17,8 @@ OUTPUT = ROOT / "metrics/benchmarks/pipeline.json"
 
 
 def row(case: str, values: Sequence[float], unit: str, how: str, packages: Sequence[str], cores: int) -> dict[str, Any]:
-    """Median of some measurements and the width of their range."""
+    """Median of some measurements and the width of their range; of one that was measured once, that is said."""
+    once = len(values) == 1 and not how.startswith(("calculated", "its processor time"))
     return {
         "case": case,
         "value": round(statistics.median(values), 3),
@@ -25,7 +26,7 @@ def row(case: str, values: Sequence[float], unit: str, how: str, packages: Seque
         "spread": round(max(values) - min(values), 3),
         "device": f"{processor()}, {cores} cores" if cores > 1 else f"{processor()}, one core",
         "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
-        "how": how,
+        "how": f"{how}; one run" if once else how,
     }
 
 
