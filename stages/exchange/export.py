@@ -24,6 +24,7 @@ from stages.exchange.fields import (
     LOWER_LASER,
     OWN_COLUMNS,
     OWN_GROUND,
+    OWN_LABEL,
     PAIR_ATTRIBUTE,
     POINT_FIELDS,
     POSE_ATTRIBUTE,
@@ -157,7 +158,8 @@ def _label_fields(parts: LogParts, t: int) -> Fields:
     if "dynamic" in parts.labels:
         fields["dufo"] = parts.rows("dynamic", "dynamic", t).astype(np.uint8)
     if "clusters" in parts.labels:
-        fields["dufocluster"] = np.maximum(parts.rows("clusters", "label", t) - 1, 0).astype(np.int16)
+        label = parts.rows("clusters", "label", t)
+        fields |= {"dufocluster": np.maximum(label - 1, 0).astype(np.int16), OWN_LABEL: label}
     return fields
 
 

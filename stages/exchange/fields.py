@@ -32,6 +32,7 @@ NOT_WRITTEN = ("cluster", "nnd")
 EGO_XYZ = "ego_xyz"  # records x, y, z in the ego frame, in the stored type
 OWN_COLUMNS: dict[str, type[np.generic]] = {"intensity": np.uint8, "laser_number": np.uint8, "offset_ns": np.int32}
 OWN_GROUND = ("ground_v1", "ground_v2")
+OWN_LABEL = "label"
 ATTRIBUTE = "sceneflow"  # of the file: JSON of what made each of our files
 POSE_ATTRIBUTE, PAIR_ATTRIBUTE = "city_SE3_ego", "pair_next"  # of a sweep
 LOWER_LASER = 32  # from this laser number on points are of the lower lidar

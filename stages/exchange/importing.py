@@ -21,6 +21,7 @@ from stages.exchange.fields import (
     LOWER_LASER,
     OWN_COLUMNS,
     OWN_GROUND,
+    OWN_LABEL,
     PAIR_ATTRIBUTE,
     POSE_ATTRIBUTE,
     unrecorded,
@@ -204,6 +205,9 @@ def _dynamic(scene: Scene) -> Columns | None:
 def _clusters(scene: Scene) -> Columns | None:
     """0 static, 1 dynamic outside clusters, 2 and up the clusters; what is not dynamic is in no cluster."""
     cluster, dynamic = _all(scene, "dufocluster", np.int16), _dynamic(scene)
+    own = _all(scene, OWN_LABEL, np.int16)
+    if cluster is not None and own is not None and np.array_equal(np.maximum(own - 1, 0), cluster):
+        return {"label": own}
     if cluster is None or dynamic is None:
         return None
     label = np.where(cluster > 0, cluster + 1, 1)

@@ -51,7 +51,7 @@ NOT_MADE_HERE = {"cluster", "nnd"}  # labels of SeFlow++
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """A log of three sweeps, 60 points each or a few more, with every kind of label; the second pair is a gap."""
+    """A log of four sweeps, 60 points each or a few more, with every kind of label; the second pair is a gap."""
     arrays = log_arrays(seed=1, sweeps=4, points=60, gap_after=1)
     folder = tmp_path / "data"
     digest = write_log(folder, SPLIT, LOG, arrays)
@@ -59,7 +59,12 @@ def data(tmp_path: Path) -> Path:
     of_log = {"log_id": LOG, "frames_digest": digest}
     rng = np.random.default_rng(2)
     label = rng.integers(0, 5, len(arrays["xyz"])).astype(np.int16)
-    write_columns(folder / f"dynamic/{SPLIT}/{LOG}.h5", "dynamic/1", {"dynamic": label > 0}, {**of_log, "d_s": 0.2})
+    write_columns(
+        folder / f"dynamic/{SPLIT}/{LOG}.h5",
+        "dynamic/1",
+        {"dynamic": (label > 0) & (rng.random(len(label)) < 0.8)},
+        {**of_log, "d_s": 0.2},
+    )
     write_columns(folder / f"clusters/{SPLIT}/{LOG}.h5", "clusters/1", {"label": label}, {**of_log, "epsilon": 0.7})
     return folder
 
