@@ -33,12 +33,12 @@ def _main() -> int:
     asked = request(given)
     where = target(given.output, asked.files)
     from models.device import choose_device, device_name
-    from models.weights import load_weights
+    from stages.estimation.network import load_network
     from stages.estimation.picture import draw
 
     weights = require_file(given.weights or DEFAULT)
     device = choose_device(given.device or compute().device)
-    network, _ = load_weights(weights)
+    network = load_network(weights)
     reach = max(network.grid.maximum[:2])
 
     def picture(path: Path, estimate: Estimate) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
+from models.architecture import Architecture
 from models.geometry import inverse_SE3, rigid_flow
 from models.weights import load_weights, save_weights
 from stages.estimation.default_weights import DEFAULT
@@ -176,10 +177,21 @@ def other_network(path: Path) -> Path:
 
 
 def network_architecture(description: dict) -> object:
-    from models.architecture import Architecture
-
     wider = {**description["architecture"], "width": 2 * description["architecture"]["width"]}
     return Architecture(**{**wider, "range": tuple(wider["range"])})
+
+
+def three_sweeps(path: Path) -> Path:
+    architecture = Architecture("deflowpp", (-38.4, -38.4, -2, 38.4, 38.4, 4), 0.8, 8, 1)
+    save_weights(path, architecture.build(), architecture, {})
+    return path
+
+
+def lidar_frame(path: Path) -> Path:
+    network, description = load_weights(DEFAULT)
+    known = description["architecture"]
+    save_weights(path, network, Architecture(**{**known, "range": tuple(known["range"])}), {}, "sensor")
+    return path
 
 
 def foreign_weights(path: Path) -> Path:
@@ -196,6 +208,14 @@ WRONG: dict[str, tuple[Callable[[Path, list[Path]], list[object]], str]] = {
     "weights of another architecture": (
         lambda folder, files: [*files, "--weights", other_network(folder / "w.safetensors")],
         r"w\.safetensors does not fit its architecture",
+    ),
+    "weights of three sweeps": (
+        lambda folder, files: [*files, "--weights", three_sweeps(folder / "w.safetensors")],
+        r"w\.safetensors holds a network of 3 sweeps, and a pair has two; give weights of deflow or fastflow3d",
+    ),
+    "weights of the lidar's frame": (
+        lambda folder, files: [*files, "--weights", lidar_frame(folder / "w.safetensors")],
+        r"w\.safetensors wants points of the lidar's frame, .* give weights of the ego frame, or .*predict\.weights",
     ),
     "foreign weights": (
         lambda folder, files: [*files, "--weights", foreign_weights(folder / "w.safetensors")],
