@@ -44,7 +44,7 @@ def single(points: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def records_xyz(records: NDArray[Any], path: Path) -> NDArray[np.float32]:
-    """Points (N, 3) of a structured array with fields x, y and z; InputError if one is missing."""
+    """Points (N, 3) of a structured array with fields x, y and z; InputError if one is missing or holds no numbers."""
     names = records.dtype.names or ()
     missing = [axis for axis in "xyz" if axis not in names]
     if missing:
@@ -52,6 +52,10 @@ def records_xyz(records: NDArray[Any], path: Path) -> NDArray[np.float32]:
     shaped = [axis for axis in "xyz" if records[axis].ndim != 1]
     if shaped:
         raise InputError(f"{path} has {records[shaped[0]].shape[1]} values a point in field {shaped[0]}, not one")
+    kinds = {axis: records[axis].dtype for axis in "xyz"}
+    wrong = [axis for axis, kind in kinds.items() if kind.kind not in "fiu"]
+    if wrong:
+        raise InputError(f"{path} has field {wrong[0]} of type {kinds[wrong[0]]}, wanted numbers")
     return single(np.stack([records[axis] for axis in "xyz"], axis=1))
 
 

@@ -94,7 +94,7 @@ def _elements(path: Path, lines: list[str], order: str) -> list[Element]:
     for words in (line.split() for line in lines):
         try:
             if words[:1] == ["element"]:
-                parts.append((words[1], int(words[2]), []))
+                parts.append((words[1], _count(words[2]), []))
             elif words[:1] == ["property"] and words[1] != "list":
                 parts[-1][2].append((words[2], order + _TYPES[words[1]]))
             elif words[:1] == ["property"] and parts[-1][0] == "vertex":
@@ -105,4 +105,16 @@ def _elements(path: Path, lines: list[str], order: str) -> list[Element]:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{path} has a header line that cannot be read: {' '.join(words)}") from error
+    for name, _, fields in parts:
+        properties = [field for field, _ in fields]
+        twice = next((field for field in properties if properties.count(field) > 1), None)
+        if twice is not None:
+            raise InputError(f"{path} has the property {twice} twice in element {name}; rename one of them")
     return [Element(name, count, np.dtype(fields)) for name, count, fields in parts]
+
+
+def _count(word: str) -> int:
+    count = int(word)
+    if count < 0:
+        raise ValueError(f"wanted a number of rows, got {count}")
+    return count

@@ -69,15 +69,30 @@ def write_csv(cloud: Cloud, columns: Columns) -> bytes:
 
 
 def numbers(table: pa.Table, name: str, path: Path) -> NDArray[Any]:
-    """A numeric column (N,), missing values as NaN; InputError if it holds anything else."""
+    """A numeric column (N,), missing values as NaN; InputError if it holds anything else, or is there twice."""
     import pyarrow as pa
 
+    same = table.column_names.count(name)
+    if same > 1:
+        raise InputError(f"{path} has {same} columns {name}; leave one of them")
     column = table[name]
     if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type) or pa.types.is_null(column.type)):
         raise InputError(f"{path} has column {name} of type {column.type}, wanted numbers")
     if column.null_count or pa.types.is_null(column.type):
-        column = column.cast(pa.float64())
+        column = _with_nan(column, name, path)
     return np.asarray(column.to_numpy())
+
+
+def _with_nan(column: pa.ChunkedArray, name: str, path: Path) -> pa.ChunkedArray:
+    import pyarrow as pa
+
+    try:
+        return column.cast(pa.float64())
+    except pa.ArrowInvalid as error:
+        raise InputError(
+            f"{path} has in column {name} missing values beside whole numbers beyond 2^53, which float64 does not hold "
+            "exactly; fill in what is missing, or give that column as float64"
+        ) from error
 
 
 def _cloud(path: Path, table: pa.Table) -> Cloud:

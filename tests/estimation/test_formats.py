@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each reader on a file written out by hand, and each writer: all rows, all fields, the same numbers."""
 
+import io
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -79,6 +81,26 @@ def npy(path: Path) -> None:
 
 def structured(path: Path) -> None:
     np.save(path, records("u1"))
+
+
+def in_bytes(write: Callable[[io.BytesIO], object]) -> bytes:
+    stream = io.BytesIO()
+    write(stream)
+    return stream.getvalue()
+
+
+def twice() -> pa.Table:
+    """A table with two columns x."""
+    return pa.Table.from_arrays([pa.array([1.0, 2.0])] * 4, names=["x", "x", "y", "z"])
+
+
+def huge_with_null() -> pa.Table:
+    """Whole numbers that float64 does not hold, and one that is missing."""
+    return pa.table({"x": pa.array([2**53 + 1, None], pa.int64()), "y": [1.0, 2.0], "z": [1.0, 2.0]})
+
+
+def text_z() -> np.ndarray:
+    return np.array([(1.0, 2.0, "up")], dtype=[("x", "f4"), ("y", "f4"), ("z", "U4")])
 
 
 def feather_with_null(path: Path) -> None:
@@ -255,6 +277,43 @@ BAD = {
         "a.csv",
         b"1,2,3\n4,5,6\n",
         r"has no column x \(it has 1, 2, 3\); points need columns x, y and z",
+    ),
+    "csv with x twice": ("a.csv", b"x,x,y,z\n1,2,3,4\n", r"a\.csv has 2 columns x; leave one of them"),
+    "feather with x twice": (
+        "a.feather",
+        in_bytes(lambda stream: pa.feather.write_feather(twice(), stream)),
+        r"a\.feather has 2 columns x; leave one of them",
+    ),
+    "parquet of huge whole numbers": (
+        "a.parquet",
+        in_bytes(lambda stream: pa.parquet.write_table(huge_with_null(), stream)),
+        "has in column x missing values beside whole numbers beyond 2.53, .* give that column as float64",
+    ),
+    "csv of huge whole numbers": ("a.csv", b"x,y,z\n9007199254740993,1,2\n,1,2\n", "column x missing values beside"),
+    "ply property twice": (
+        "a.ply",
+        (PLY.replace("uchar ring", "float x").format("ascii") + TEXT).encode(),
+        r"a\.ply has the property x twice in element vertex",
+    ),
+    "ply of fewer than none": (
+        "a.ply",
+        (PLY.replace("vertex 3", "vertex -5").format("ascii") + TEXT).encode(),
+        "header line that cannot be read: element vertex -5",
+    ),
+    "ply binary of fewer than none": (
+        "a.ply",
+        PLY.replace("vertex 3", "vertex -5").format("binary_little_endian").encode() + b"\0" * 39,
+        "header line that cannot be read: element vertex -5",
+    ),
+    "ply without properties": (
+        "a.ply",
+        b"ply\nformat binary_little_endian 1.0\nelement vertex 3\nend_header\n",
+        "has no field x",
+    ),
+    "structured npy of text": (
+        "a.npy",
+        in_bytes(lambda stream: np.save(stream, text_z())),
+        r"a\.npy has field z of type <U4, wanted numbers",
     ),
     "csv of words": ("a.csv", b"x,y,z\n1,2,up\n", "has column z of type string, wanted numbers"),
 }

@@ -120,6 +120,12 @@ def test_poses_of_other_sweeps_are_refused() -> None:
 
 
 BAD = {
+    "two columns qw": ("p.csv", "qw,qw,qx,qy,qz,x,y,z\n1,1,0,0,0,0,0,0\n", r"p\.csv has 2 columns qw; leave one"),
+    "a time is missing": (
+        "p.csv",
+        "timestamp_ns,qw,qx,qy,qz,x,y,z\n1600000000000000001,1,0,0,0,0,0,0\n,1,0,0,0,0,0,0\n",
+        "has in column timestamp_ns missing values beside whole numbers beyond 2.53",
+    ),
     "width": ("p.txt", "1 2 3\n", "has 3 numbers a row; wanted 12 .KITTI"),
     "empty": ("p.txt", "", "has no numbers a row"),
     "words": ("p.txt", "1 0 0 0 0 1 0 0 0 0 one 0\n", "holds a word that is no number"),
