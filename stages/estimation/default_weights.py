@@ -3,13 +3,13 @@
 """Take the weights of the pipeline's last run as the default ones of `stages.estimate`, with a card beside them."""
 
 import json
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from models.errors import InputError
+from stages.frames.write import atomic
 from stages.pipeline.digest import file_digest
 from stages.pipeline.parameters import read_parameters
 from stages.pipeline.source import DataParameters
@@ -17,6 +17,7 @@ from stages.pipeline.source import DataParameters
 DEFAULT = Path(__file__).parents[2] / "models/weights/default.safetensors"
 _TRAINED, _METRICS = Path("data/weights/flow.safetensors"), Path("metrics/val.json")
 _LARGEST = 4_000_000  # bytes: git keeps every version
+_UNSCORED = "{} has no scores of model and nearest; run `dvc repro` on an annotated val split, then this again"
 
 _CARD = """\
 # Default weights
@@ -40,7 +41,7 @@ logs (`make repro`) and give those weights.
 
 
 def adopt(trained: Path, metrics: Path, default: Path, source: str) -> str:
-    """Copy weights and write the card beside them, README.md.
+    """Copy weights and write the card beside them, README.md; if anything fails both stay as they were.
 
     Args:
         trained: the weights file.
@@ -52,7 +53,8 @@ def adopt(trained: Path, metrics: Path, default: Path, source: str) -> str:
         Its SHA-256.
 
     Raises:
-        InputError: the weights are unreadable, too large for git, or not those that the metric file scored.
+        InputError: the weights are unreadable, too large for git, or not those that the metric file scored, or it
+            has no scores.
     """
     from models.weights import load_weights
 
@@ -63,14 +65,12 @@ def adopt(trained: Path, metrics: Path, default: Path, source: str) -> str:
         raise InputError(f"{metrics} scored other weights than {trained}; run `dvc repro`, then this again")
     if size > _LARGEST:
         raise InputError(f"{trained} has {size:,} bytes, more than the {_LARGEST:,} that are kept in git")
-    default.parent.mkdir(parents=True, exist_ok=True)
-    partial = default.with_name(f".{default.name}.{os.getpid()}")
-    partial.write_bytes(trained.read_bytes())
-    if file_digest(partial) != digest:
-        partial.unlink()
-        raise InputError(f"{trained} changed while it was copied; run this again")
-    os.replace(partial, default)
-    default.with_name("README.md").write_text(card(digest, description["architecture"], scores, source))
+    text = _described(metrics, digest, description["architecture"], scores, source)
+    with atomic(default) as weights, atomic(default.with_name("README.md")) as readme:
+        weights.write_bytes(trained.read_bytes())
+        if file_digest(weights) != digest:
+            raise InputError(f"{trained} changed while it was copied; run this again")
+        readme.write_text(text, encoding="utf-8")
     return digest
 
 
@@ -93,11 +93,22 @@ def card(digest: str, architecture: Mapping[str, Any], scores: Mapping[str, Any]
     )
 
 
+def _described(
+    metrics: Path, digest: str, architecture: Mapping[str, Any], scores: Mapping[str, Any], source: str
+) -> str:
+    try:
+        return card(digest, architecture, scores, source)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(_UNSCORED.format(metrics)) from error
+
+
 def _scores(path: Path) -> dict[str, Any]:
     try:
         scores: dict[str, Any] = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read ({error}); run `dvc repro`") from error
+    if not isinstance(scores, dict) or not isinstance(scores.get("provenance"), dict):
+        raise InputError(_UNSCORED.format(path))
     return scores
 
 

@@ -58,6 +58,45 @@ def test_weights_that_nobody_scored_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "new").exists()
 
 
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        {"model": None},
+        {"nearest": {"bucketed": {}}},
+        {"model": {"bucketed": {"dynamic": {"mean": None}}}},
+        {"provenance": None},
+    ],
+)
+def test_a_split_without_scores_changes_nothing(spoilt: dict, tmp_path: Path) -> None:
+    """An unannotated split has no scores: weights and card stay as they were."""
+    path = metrics(tmp_path, file_digest(DEFAULT))
+    path.write_text(json.dumps({**json.loads(path.read_text()), **spoilt}))
+    (tmp_path / "new").mkdir()
+    for name in ("default.safetensors", "README.md"):
+        (tmp_path / "new" / name).write_text("as before")
+    with pytest.raises(InputError, match=r"has no scores of model and nearest; run `dvc repro` on an annotated"):
+        adopt(DEFAULT, path, tmp_path / "new/default.safetensors", "simulated")
+    assert {file.name: file.read_text() for file in (tmp_path / "new").iterdir()} == {
+        "default.safetensors": "as before",
+        "README.md": "as before",
+    }
+
+
+def test_a_card_that_cannot_be_written_leaves_the_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scored = metrics(tmp_path, file_digest(DEFAULT))
+    adopt(DEFAULT, scored, tmp_path / "new/default.safetensors", "av2")
+    before = {file.name: file.read_bytes() for file in (tmp_path / "new").iterdir()}
+
+    def full(path: Path, text: str, **_: object) -> int:
+        path.write_bytes(text[:10].encode())
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(OSError, match="No space"):
+        adopt(DEFAULT, scored, tmp_path / "new/default.safetensors", "simulated")
+    assert {file.name: file.read_bytes() for file in (tmp_path / "new").iterdir()} == before
+
+
 def test_weights_too_large_for_git_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stages.estimation.default_weights._LARGEST", 1000)
     with pytest.raises(InputError, match="bytes, more than the 1,000 that are kept in git"):
