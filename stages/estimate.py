@@ -51,7 +51,7 @@ def _main() -> int:
         sys.stdout.write(f"{told(path, estimate)}\n")
         sys.stdout.flush()
     made_by = {"weights": weights.name, "weights_digest": file_digest(weights), "device": device_name(device)}
-    write_record(where.record(asked.files), pairs, teller.told, made_by)
+    write_record(where.record(asked.files), pairs, teller.found, made_by)
     return 0
 
 

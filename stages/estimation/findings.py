@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from models.errors import InputError
@@ -29,25 +30,28 @@ class Finding:
 
 
 class Teller:
-    """Tells findings on standard error, each kind once and then by number, and keeps them for the record.
+    """Tells findings on standard error, each kind once and then by number, and keeps all of them for the record.
 
     Args:
         force: go on after errors.
+
+    Attributes:
+        found: names of the sweeps that had each finding, a pair by its first; none if it is about all of them.
     """
 
     def __init__(self, force: bool) -> None:
         self._force = force
         self._count: Counter[str] = Counter()
-        self.told: list[Finding] = []
+        self.found: dict[Finding, list[str]] = {}
 
-    def tell(self, findings: Iterable[Finding]) -> None:
-        """Write what is new; InputError at the first error, unless errors are overruled."""
+    def tell(self, findings: Iterable[Finding], sweep: Path | None = None) -> None:
+        """Write what is new of a sweep, or of all; InputError at the first error, unless errors are overruled."""
         found = list(findings)
         for finding in found:
             self._count[finding.name] += 1
+            self.found.setdefault(finding, []).extend([] if sweep is None else [sweep.name])
             stops = finding.level == "error" and not self._force
             if self._count[finding.name] == 1 and not stops:
-                self.told.append(finding)
                 sys.stderr.write(f"{finding.level}: {finding.text}\n")
         errors = [finding for finding in found if finding.level == "error"]
         if errors and not self._force:

@@ -120,13 +120,13 @@ def estimates(request: Request, network: PillarFlow, device: str, teller: Teller
     motion: Motion | None = None
     for row, file in enumerate(request.files):
         cloud = read_cloud(file)
-        teller.tell(check_cloud(cloud, request.frame, box))
+        teller.tell(check_cloud(cloud, request.frame, box), file)
         sweeps = [*sweeps[-1:], Sweep(cloud, segment(cloud))]
         if row - 1 in pairs:
-            teller.tell(check_identical(sweeps[0].cloud, cloud))
+            teller.tell(check_identical(sweeps[0].cloud, cloud), sweeps[0].cloud.path)
             overlay = Overlay(sweeps[0].cloud, cloud)
             motion = find_motion(overlay, course.ego1_SE3_ego0(row - 1), request.compensated, motion)
-            teller.tell(check_motion(overlay, motion, timed=course.time_ns is not None))
+            teller.tell(check_motion(overlay, motion, timed=course.time_ns is not None), sweeps[0].cloud.path)
             yield estimate(network, device, request.frame, sweeps, motion, course.seconds(row - 1))
     teller.close()
 

@@ -16,7 +16,7 @@ _RESOLUTION = 0.005  # m, of positions
 
 
 def check_times(time_ns: list[int] | None) -> Iterator[Finding]:
-    """Findings about the time between sweeps, by their median step."""
+    """Findings about the time between sweeps: their median step, and what `usable_pairs` leaves out."""
     if time_ns is None:
         text = "neither names nor poses tell the sweeps' times; they are taken to be 0.1 s apart, as the network wants"
         yield Finding("note", "no times", text)
@@ -36,8 +36,8 @@ def check_times(time_ns: list[int] | None) -> Iterator[Finding]:
     elif step < SHORTEST:
         text = f"the sweeps are {step:.3f} s apart, and the network learned from pairs 0.1 s apart; leave some out"
         yield Finding("warning", "rate", text)
-    elif gaps := int((steps > LONGEST).sum()):
-        text = f"{gaps} pairs lie across a gap of more than {LONGEST} s in the recording; they get no flow"
+    if gaps := len(steps) - len(usable_pairs(len(time_ns), time_ns)):
+        text = f"{gaps} pairs lie across a gap of more than {_longest(steps):.3g} s in the recording; they get no flow"
         yield Finding("warning", "gaps", text)
 
 
@@ -46,8 +46,13 @@ def usable_pairs(count: int, time_ns: list[int] | None) -> list[int]:
     if time_ns is None:
         return list(range(count - 1))
     steps = _steps(time_ns)
-    longest = max(LONGEST, 1.5 * float(np.median(steps)))
+    longest = _longest(steps)
     return [pair for pair in range(count - 1) if steps[pair] <= longest]
+
+
+def _longest(steps: NDArray[np.float64]) -> float:
+    """The longest step between two sweeps that is no gap, s."""
+    return max(LONGEST, 1.5 * float(np.median(steps)))
 
 
 def _steps(time_ns: list[int]) -> NDArray[np.float64]:

@@ -4,9 +4,9 @@
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +97,7 @@ def write_estimate(estimate: Estimate, where: Target, picture: Callable[[Path, E
 def pair_record(estimate: Estimate) -> dict[str, Any]:
     """What a record keeps of a pair."""
     motion = estimate.motion
-    speed = np.linalg.norm(estimate.residual[estimate.covered], axis=1) / (estimate.seconds or 0.1)
+    speed = np.linalg.norm(estimate.residual[estimate.covered], axis=1) / abs(estimate.seconds or 0.1)
     return {
         "sweep": estimate.sweep.cloud.path.name,
         "next": estimate.following.cloud.path.name,
@@ -125,9 +125,11 @@ def told(path: Path, estimate: Estimate) -> str:
     )
 
 
-def write_record(path: Path, pairs: list[dict[str, Any]], findings: list[Finding], made_by: dict[str, str]) -> None:
-    """Write the record of a run as JSON."""
-    found = [{"level": finding.level, "name": finding.name, "text": finding.text} for finding in findings]
+def write_record(
+    path: Path, pairs: list[dict[str, Any]], findings: Mapping[Finding, list[str]], made_by: dict[str, str]
+) -> None:
+    """Write the record of a run as JSON; `findings` gives the sweeps that had each, none where it is of all of them."""
+    found = [{**asdict(finding), "sweeps": sweeps} for finding, sweeps in findings.items()]
     text = json.dumps({"made_by": made_by, "findings": found, "pairs": pairs}, indent=1, ensure_ascii=False)
     _replace(path, lambda partial: _write_bytes(partial, f"{text}\n".encode()))
 

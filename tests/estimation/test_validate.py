@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Every finding is provoked by the fault that it is there for, through the whole command; a sound pair has none."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -199,6 +200,52 @@ def test_pairs_across_a_gap_get_no_flow(estimate: Callable, tmp_path: Path) -> N
     result = estimate(tmp_path / "in", "-o", tmp_path / "out", "--no-picture")
     assert "warning: 1 pairs lie across a gap of more than 0.15 s in the recording; they get no flow" in result.err
     assert len(list((tmp_path / "out").glob("*.npy"))) == 3
+
+
+@pytest.mark.parametrize(
+    ("tenths", "longest"),
+    [
+        ([0, 1, 2, 7, 8], "0.15"),
+        ([0, 2, 4, 10, 12], "0.3"),  # the rate is told too
+        ([0, 1.2, 2.4, 4.1, 5.3], None),  # a step of 0.17 s where 0.12 s is usual is none to drop
+        ([0, 1.2, 2.4, 4.4, 5.6], "0.18"),
+    ],
+)
+def test_what_is_dropped_is_told(tenths: list[float], longest: str | None) -> None:
+    times = [START_NS + round(t * 1e8) for t in tenths]
+    dropped = 4 - len(validate_sequence.usable_pairs(5, times))
+    found = {finding.name: finding.text for finding in validate_sequence.check_times(times)}
+    assert dropped == (longest is not None)
+    assert found.get("gaps") == (
+        f"1 pairs lie across a gap of more than {longest} s in the recording; they get no flow" if longest else None
+    )
+    assert ("rate" in found) == (tenths[1] == 2)
+
+
+def test_forced_times_that_fall_still_have_speeds(street: list[np.ndarray], estimate: Callable, tmp_path: Path) -> None:
+    moving = {}
+    for name, seconds in (("rising", [0, 0.1]), ("falling", [0, -0.1])):
+        (tmp_path / name).mkdir()
+        given = files(street, Fault((), seconds=seconds), tmp_path / name)
+        out = tmp_path / name / "out"
+        assert estimate(*given, "-o", out, "--force").code == 0
+        moving[name] = json.loads((out / f"{START_NS}.json").read_text())["pairs"][0]["moving"]
+    assert moving["falling"] == moving["rising"] > 0
+
+
+def test_the_record_keeps_every_text_and_its_sweeps(estimate: Callable, tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    for i, share in enumerate((0.1, 0.2, 0.1)):
+        write(tmp_path / f"in/{i}.npy", with_rows(share, np.nan)(sweep(motion(), seed=i)))
+    result = estimate(tmp_path / "in", "--compensated", "-o", tmp_path / "out", "--no-picture")
+    assert result.code == 0
+    found = json.loads((tmp_path / "out/estimate.json").read_text())["findings"]
+    assert [(row["name"], row["text"].partition(" rows")[0], row["sweeps"]) for row in found] == [
+        ("no times", found[0]["text"], []),
+        ("nan", "0.npy: 2,400 of 24,000", ["0.npy"]),
+        ("nan", "1.npy: 4,800 of 24,000", ["1.npy"]),
+        ("nan", "2.npy: 2,400 of 24,000", ["2.npy"]),
+    ]
 
 
 def test_a_finding_of_many_sweeps_is_told_once_and_counted(estimate: Callable, tmp_path: Path) -> None:
