@@ -26,8 +26,9 @@ def write_rrd(file: Path, shot: Shot) -> None:
     """Write a recording with these entities, all in metres.
 
     `/world/ego` is the vehicle's motion from the first pair on; below it `ground`, `truth`, `predictions/<name>`,
-    `errors/<name>`, `labels` and `boxes`, each where the log has it. Timelines: `sweep`, the number of the sweep, and
-    `time`, its time in the log.
+    `errors/<name>`, `labels` and `boxes`, each where the log has it. What a pair lacks that an earlier one had is
+    cleared, for rerun shows the last that was logged. Timelines: `sweep`, the number of the sweep, and `time`, its time
+    in the log.
     """
     try:
         import rerun as rr
@@ -39,13 +40,18 @@ def write_rrd(file: Path, shot: Shot) -> None:
     with atomic(file) as partial:
         stream.save(partial, default_blueprint=_blueprint(shot))
         stream.log(_WORLD, rr.ViewCoordinates.RIGHT_HAND_Z_UP, static=True)
+        logged: set[str] = set()
         for frame in shot.frames:
             stream.set_time("sweep", sequence=frame)
             stream.set_time("time", duration=float(log.timestamp_ns[frame] - log.timestamp_ns[0]) * 1e-9)
             first_SE3_ego = first_SE3_city @ log.city_SE3_ego[frame]
             stream.log(_EGO, rr.Transform3D(translation=first_SE3_ego[:3, 3], mat3x3=first_SE3_ego[:3, :3]))
-            for name, entity in _entities(shot, shot.scene.pair(frame)).items():
+            entities = _entities(shot, shot.scene.pair(frame))
+            for name in sorted(logged - entities.keys()):
+                stream.log(f"{_EGO}/{name}", rr.Clear(recursive=False))
+            for name, entity in entities.items():
                 stream.log(f"{_EGO}/{name}", entity)
+            logged |= entities.keys()
         stream.flush()
         stream.disconnect()
 

@@ -162,6 +162,38 @@ def test_a_recording_is_read_back_by_rerun(root: Path) -> None:
     assert np.abs(colours - error_colours(error, 0.5) * 255).max() < 1
 
 
+def test_what_a_pair_lacks_is_cleared(root: Path) -> None:
+    """A prediction without flow from sweep 1 to 2: there its points go, and with them their error, and come back."""
+    rerun = pytest.importorskip("rerun", reason="rerun-sdk (extra view) is not installed")
+    frames = LogFrames.open(root / "data/frames/val/log-00.h5")
+    has_flow = frames.pair_next.copy()
+    has_flow[1] = False
+    flow = np.zeros((frames.num_points, 3), np.float32)
+    columns = {"residual": flow, "covered": np.ones(frames.num_points, bool), "has_flow": has_flow}
+    attributes = {"log_id": "log-00", "frames_digest": frames.digest}
+    write_columns(root / "gap/log-00.h5", "predictions/1", columns, attributes)
+    run = view(root, "--log", "log-00", "--predictions", "gap=gap", "--rrd", "gap.rrd")
+    assert run.returncode == 0, run.stderr
+    rows = entity_rows(rerun, root / "gap.rrd")
+    for name in ("predictions/gap", "errors/gap"):
+        assert [len(rows[f"/world/ego/{name}"][sweep][0]) > 0 for sweep in range(4)] == [True, False, True, True]
+    cleared = clears(root / "gap.rrd")
+    assert cleared == {("/world/ego/predictions/gap", 1, False), ("/world/ego/errors/gap", 1, False)}
+
+
+def clears(file: Path) -> set[tuple[str, int, bool]]:
+    """Entity, sweep and whether it is recursive, of each Clear."""
+    from rerun.chunk import RrdReader
+
+    found = set()
+    for chunk in RrdReader(str(file)).stream().to_chunks():
+        table = chunk.to_record_batch().to_pydict()
+        for name in [name for name in table if name.endswith("Clear:is_recursive")]:
+            rows = zip(table["sweep"], table[name], strict=True)
+            found |= {(chunk.entity_path, sweep, flag[0]) for sweep, flag in rows if flag}
+    return found
+
+
 def entity_rows(rerun: object, file: Path) -> dict[str, dict[int, tuple[np.ndarray, np.ndarray]]]:
     """Of each entity, points and colours at each number of the timeline `sweep`."""
     from rerun.chunk import RrdReader
