@@ -53,6 +53,7 @@ class Contents:
         curves: folder of the training curves.
         logs: number of logs.
         annotated: number of those with truth.
+        pairs: number of pairs of sweeps with a prediction.
         frames: frames shown in full.
         worst: frames with the greatest error.
         animated: the animated log.
@@ -67,6 +68,7 @@ class Contents:
     curves: Path
     logs: int
     annotated: int
+    pairs: int
     frames: Sequence[Shown]
     worst: Sequence[Shown]
     animated: Animated | None

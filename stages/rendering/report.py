@@ -106,6 +106,7 @@ def write_report(folder: Path, data: Path, metrics: Path, split: str, parameters
         curves=data / "curves" / "plots" / "metrics",
         logs=len(log_ids(data / "frames" / split)),
         annotated=len(log_ids(data / "truth" / split)),
+        pairs=len(frames),
         frames=[drawing.shown(frame) for frame in busy[: parameters.frames]],
         worst=[drawing.close_up(frame) for frame in worst(frames, parameters.worst, parameters.least_moving)],
         animated=drawing.animated(frames, busy[0]) if busy else None,

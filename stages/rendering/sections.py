@@ -41,14 +41,18 @@ def _charts(charts: str) -> str:
 
 def pictures(contents: Contents) -> list[str]:
     """The animated log and the frames with the most traffic."""
-    if not contents.frames:
+    if not contents.pairs:
         return [paragraph("There is no pair of sweeps to show.")]
+    if not contents.frames and contents.animated is None:
+        return [paragraph("No pictures were asked for: `render.frames` and `render.animation.frames` are 0.")]
     pieces = [_key(contents)]
     if contents.animated is not None:
         moving = contents.animated
         pieces.append(figure(image(moving.data, moving.size, moving.text, moving.still), moving.text, kind="motion"))
     for shown in contents.frames:
         pieces += [_heading(shown.frame), paragraph(_facts(shown.frame), "note"), _panels(shown.panels)]
+    if not contents.frames:
+        return pieces
     text = (
         "These are the frames with the most moving points, so that two experiments show the same ones. Outlines are "
         "annotated boxes that move, with a tick at their front. The pictures are also under `report/pictures`: "

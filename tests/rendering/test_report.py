@@ -204,6 +204,15 @@ def test_knobs_at_zero_leave_things_out(split: Path) -> None:
     animation = dataclasses.replace(KNOBS.animation, frames=0)
     page = Page(report(split, dataclasses.replace(KNOBS, frames=0, worst=0, animation=animation)))
     assert len(page.all("img")) == 3  # labels
+    assert "no pair of sweeps" not in page.text
+
+
+def test_the_animation_alone(split: Path) -> None:
+    page = Page(report(split, dataclasses.replace(KNOBS, frames=0, worst=0)))
+    assert "no pair of sweeps" not in page.text
+    assert "3 pairs of log" in page.text
+    assert len(page.all("img")) == 1 + 1 + 3  # wheel, animation, labels
+    assert "frames with the most moving points" not in page.text
 
 
 def test_names_are_escaped(split: Path) -> None:
