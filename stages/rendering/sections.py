@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The sections of the page, each a list of its pieces."""
 
+import shlex
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -117,7 +118,8 @@ def worst(contents: Contents) -> list[str]:
         return [paragraph(f"No frame has truth and at least {least} moving points.")]
     cards = []
     for shown in contents.worst:
-        line = f"python -m stages.view --split {contents.split} --log {shown.frame.log_id} --frame {shown.frame.frame}"
+        log = shlex.quote(shown.frame.log_id)
+        line = f"python -m stages.view --split {contents.split} --log {log} --frame {shown.frame.frame}"
         pieces = [_panels(shown.panels, "pair"), _heading(shown.frame), paragraph(_facts(shown.frame)), command(line)]
         cards.append(f'<div class="card">{"".join(pieces)}</div>')
     text = (

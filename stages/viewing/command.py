@@ -25,7 +25,7 @@ class Request:
     Attributes:
         data: folder of the artifacts.
         split: name of the split.
-        log: id of the log, or its beginning; None for the first.
+        log: id of the log, or the beginning of one alone; None for the first.
         span: first pair and the one after the last; None leaves a side open.
         predictions: folder of each prediction by its name.
         outputs: file of each kind that is written.
@@ -67,7 +67,7 @@ class Request:
     def _log(self) -> str:
         folder = self.data / "frames" / self.split
         logs = log_ids(folder)
-        found = [log for log in logs if log.startswith(self.log or "")]
+        found = [self.log] if self.log in logs else [log for log in logs if log.startswith(self.log or "")]
         if not logs:
             raise InputError(f"{folder} has no logs; run `dvc repro`, or name another --data or --split")
         if not found or (len(found) > 1 and self.log):

@@ -4,9 +4,11 @@
 
 import base64
 import dataclasses
+import html
 import io
 import json
 import re
+import shlex
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,9 +19,13 @@ from PIL import Image
 
 from stages.pipeline.digest import path_digests
 from stages.rendering.charts import speed_figure
+from stages.rendering.contents import Contents, Labels, Shown
+from stages.rendering.sections import worst
+from stages.rendering.statistics import FrameStatistics
 from stages.rendering.svg import Dot, dot_chart, line_chart, ticks
 from tests.rendering.splits import KNOBS, enter, report, whole_split
 
+NO_LABELS = Labels([], "")
 ALONE = {"meta", "link", "img", "source", "br", "wbr", "line", "circle", "polygon", "polyline", "hr"}
 
 
@@ -124,6 +130,15 @@ def test_the_worst_frames_are_named_with_their_command(rendered: tuple[Path, str
     first = re.search(r"<pre>(.*?)</pre>", text)
     assert first
     assert re.sub("<[^>]*>", "", first[1]) == command
+
+
+def test_the_command_of_a_strange_id_is_one_word_for_a_shell() -> None:
+    frame = FrameStatistics("my log; rm x", 3, 10, 5, 5, 1.0, 0.5, 0.1)
+    contents = Contents("val", KNOBS, {}, {}, Path("t"), Path("c"), 1, 1, 1, [], [Shown(frame, [])], None, NO_LABELS)
+    text = re.search(r"<pre>(.*?)</pre>", "".join(worst(contents)))
+    assert text
+    words = shlex.split(html.unescape(re.sub("<[^>]*>", "", text[1])))
+    assert words[3:] == ["--split", "val", "--log", "my log; rm x", "--frame", "3"]
 
 
 def test_pictures_for_plots(rendered: tuple[Path, str]) -> None:

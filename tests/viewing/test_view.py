@@ -5,6 +5,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -122,6 +123,19 @@ def test_faults_are_one_sentence(root: Path, arguments: tuple[str, ...], sentenc
     assert sentence in run.stderr
     assert "Traceback" not in run.stderr
     assert not (root / "x.png").exists()
+
+
+def test_a_log_whose_id_begins_another_can_be_opened(root: Path) -> None:
+    longer = root / "longer"
+    for kind in ("frames", "ground", "predictions"):
+        (longer / kind / "val").mkdir(parents=True)
+        for log in ("log-01", "log-01-again"):
+            shutil.copyfile(root / f"data/{kind}/val/log-01.h5", longer / kind / "val" / f"{log}.h5")
+    run = view(root, "--data", "longer", "--log", "log-01", "--png", "exact.png")
+    assert (run.returncode, run.stdout) == (0, "exact.png: log log-01, 2 pairs\n"), run.stderr
+    run = view(root, "--data", "longer", "--log", "log-0", "--png", "exact.png")
+    assert run.returncode == 1
+    assert "2 logs of longer/frames/val begin with log-0" in run.stderr
 
 
 def test_without_rerun_it_says_what_to_install(root: Path) -> None:
