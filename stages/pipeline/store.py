@@ -52,7 +52,8 @@ class Store:
         found = path_digests(entry)
         found.pop(MANIFEST, None)
         if found == expected:
-            os.utime(entry)  # when it was last used, for `make prune`
+            with contextlib.suppress(PermissionError):  # another user's; only `make prune` looks at it
+                os.utime(entry)  # when it was last used
             return True
         sys.stderr.write(f"warning: {entry} is damaged; computing it again\n")
         remove(entry)
@@ -66,7 +67,8 @@ class Store:
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:
         """Keep every entry from being pruned, found ones too, until they are linked into the output."""
-        with self.use_file().open("a") as lock:
+        # Reading is all that a shared lock needs, and all that is allowed where another user made the file.
+        with os.fdopen(os.open(self.use_file(), os.O_RDONLY | os.O_CREAT, 0o666)) as lock:
             fcntl.flock(lock, fcntl.LOCK_SH)
             yield
 
