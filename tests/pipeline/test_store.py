@@ -223,3 +223,21 @@ def test_a_stage_at_work_is_seen_though_its_lock_is_open_for_reading() -> None:
     store = Store(Path("power"))
     with store.in_use(), store.use_file().open("a") as lock, pytest.raises(BlockingIOError):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_an_entry_is_on_the_disk_before_it_has_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power cut the name of an entry must not be there without its content."""
+    store, synced, sync = Store(Path("power")), set(), os.fsync
+
+    def note(descriptor: int) -> None:
+        sync(descriptor)
+        synced.add(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+    monkeypatch.setattr(os, "fsync", note)
+    folder = store.workspace("key")
+    (folder / "a").mkdir()
+    (folder / "a/b.txt").write_text("4")
+    wanted = {str(folder.resolve() / name) for name in ("", "a", "a/b.txt", "manifest.json")}
+    store.commit("key", folder)
+    assert store.intact("key")
+    assert synced == wanted  # by the names of the workspace, so before the rename
