@@ -57,8 +57,7 @@ class Bucket:
         files: list[RemoteFile] = []
         folders: list[str] = []
         while True:
-            with self._get(self._address, query) as answer:
-                page = _without_namespaces(answer.content)
+            page = self._page(query)
             for item in page.iter("Contents"):
                 key, size, etag = (item.findtext(name, "") for name in ("Key", "Size", "ETag"))
                 files.append(RemoteFile(key[len(self.folder) :], int(size), etag.strip('"')))
@@ -66,6 +65,16 @@ class Bucket:
             if page.findtext("IsTruncated") != "true":
                 return files, folders
             query["continuation-token"] = page.findtext("NextContinuationToken", "")
+
+    def _page(self, query: dict[str, str]) -> ElementTree.Element:
+        """A page of a listing; a portal that asks for a login answers 200 too, but with a page of its own."""
+        with self._get(self._address, query) as answer, self._told():
+            content = answer.content
+        with contextlib.suppress(ElementTree.ParseError):
+            page = _without_namespaces(content)
+            if page.tag == "ListBucketResult":
+                return page
+        raise InputError(f"{self.endpoint} does not answer as S3 does; check the address and the proxy")
 
     def read(self, file: RemoteFile) -> Iterator[bytes]:
         """Content of an object in pieces."""

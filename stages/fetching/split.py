@@ -3,6 +3,7 @@
 """Logs of a split from the bucket, several at once."""
 
 import fcntl
+import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
@@ -37,7 +38,10 @@ def choose_logs(known: list[str], choice: str) -> list[str]:
         if int(choice) < 1:
             raise InputError("the number of logs must be at least 1")
         return known[: int(choice)]
-    listed = Path(choice).read_text().split() if Path(choice).is_file() else choice.split(",")
+    listed = choice.split(",")
+    # Not Path.is_file, to which a name that is too long, as seven ids are, is an error.
+    if not set(listed) & set(known) and os.path.isfile(choice):
+        listed = Path(choice).read_text().split()
     unknown = sorted(set(listed) - set(known))
     if unknown:
         raise InputError(f"the split has no log {unknown[0]!r}; give a number, ids with commas, or a file of ids")

@@ -68,10 +68,10 @@ def train_flow(data: Path, weights: Path, curves: Path, parameters: TrainParamet
             save_weights(workspace / weights.name, network, parameters.model, history)
             store.commit(key, workspace)
             remove(checkpoint.parent)
-    for target, source in ((weights, store.entry(key) / weights.name), (curves, store.entry(key) / "curves")):
-        remove(target)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        link(source, target)
+        for target, source in ((weights, store.entry(key) / weights.name), (curves, store.entry(key) / "curves")):
+            remove(target)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            link(source, target)
 
 
 def _drop_damaged(checkpoint: Path) -> None:

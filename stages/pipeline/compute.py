@@ -44,13 +44,14 @@ class SlurmSettings:
         jobs: jobs at the same time, each with `workers` processes.
         time_min: longest time of a job, minutes.
         tries: how often a lost job's logs are tried before they count as failed.
-        options: further options of sbatch by their long names, as `partition` or `account`.
+        options: further options of sbatch by their long names, as `partition` or `account`; true for one that takes
+            no value, false for one that is to be left out.
     """
 
     jobs: int = 32
     time_min: int = 240
     tries: int = 3
-    options: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str | bool] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -138,8 +139,15 @@ def _slurm(content: object) -> SlurmSettings:
         raise InputError(f"compute setting slurm must be a mapping of settings, not {content!r}")
     own = {item.name for item in fields(SlurmSettings)} - {"options"}
     numbers: dict[str, Any] = {name: _whole(f"slurm.{name}", content[name]) for name in own & set(content)}
-    options = {str(name): str(value) for name, value in content.items() if name not in own}
+    options = {str(name): _option(value) for name, value in content.items() if name not in own}
     return SlurmSettings(**numbers, options=options)
+
+
+def _option(value: object) -> str | bool:
+    """Value of an option of sbatch; a name without a value leaves it out, as `false` does."""
+    if value is None or isinstance(value, bool):
+        return bool(value)
+    return str(value)
 
 
 def _whole(name: str, value: object) -> int:

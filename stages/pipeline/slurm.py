@@ -21,12 +21,15 @@ import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from models.errors import InputError
 from stages.pipeline.compute import Compute
 from stages.pipeline.pool import Failure
 from stages.pipeline.slurm_job import Chunk, LoggedTask, outcome_file
+
+if TYPE_CHECKING:
+    import submitit
 
 _CHUNKS_PER_JOB = 4  # chunks are so much smaller than a job's share that the last jobs do not run alone for long
 _LARGEST_ARRAY = 1000  # Slurm's default MaxArraySize less one
@@ -162,11 +165,11 @@ def chunks(tasks: int, settings: Compute) -> list[list[int]]:
     return [list(range(first, min(first + size, tasks))) for first in range(0, tasks, size)]
 
 
-def _submit(folder: Path, settings: Compute, chunks: Sequence[Chunk]) -> list[str]:
-    """Submit one job a chunk as an array; their ids."""
+def submitter(folder: Path, settings: Compute) -> "submitit.SlurmExecutor":
+    """What submits the jobs of a run, with the options that `compute.yaml` gives them."""
     import submitit
-    from submitit.core.utils import FailedJobError
 
+    options = {"requeue": True, **settings.slurm.options}
     executor = submitit.SlurmExecutor(folder / "jobs")
     executor.update_parameters(
         job_name=folder.name,
@@ -175,8 +178,16 @@ def _submit(folder: Path, settings: Compute, chunks: Sequence[Chunk]) -> list[st
         mem=f"{int(settings.workers * settings.memory_gib * 1024)}MB",
         array_parallelism=settings.slurm.jobs,
         stderr_to_stdout=True,
-        additional_parameters={"requeue": True, **settings.slurm.options},
+        additional_parameters={name: value for name, value in options.items() if value is not False},
     )
+    return executor
+
+
+def _submit(folder: Path, settings: Compute, chunks: Sequence[Chunk]) -> list[str]:
+    """Submit one job a chunk as an array; their ids."""
+    from submitit.core.utils import FailedJobError
+
+    executor = submitter(folder, settings)
     with _outside_of_a_job(), contextlib.redirect_stderr(io.StringIO()):
         try:
             return [job.job_id for job in executor.submit_array(chunks)]

@@ -52,7 +52,8 @@ class Store:
         found = path_digests(entry)
         found.pop(MANIFEST, None)
         if found == expected:
-            os.utime(entry)  # when it was last used, for `make prune`
+            with contextlib.suppress(PermissionError):  # another user's; only `make prune` looks at it
+                os.utime(entry)  # when it was last used
             return True
         sys.stderr.write(f"warning: {entry} is damaged; computing it again\n")
         remove(entry)
@@ -66,7 +67,8 @@ class Store:
     @contextlib.contextmanager
     def in_use(self) -> Iterator[None]:
         """Keep every entry from being pruned, found ones too, until they are linked into the output."""
-        with self.use_file().open("a") as lock:
+        # Reading is all that a shared lock needs, and all that is allowed where another user made the file.
+        with os.fdopen(os.open(self.use_file(), os.O_RDONLY | os.O_CREAT, 0o666)) as lock:
             fcntl.flock(lock, fcntl.LOCK_SH)
             yield
 
@@ -98,11 +100,15 @@ class Store:
         return folder
 
     def commit(self, key: str, workspace: Path) -> None:
-        """Make the files of a workspace the entry: record their digests, make them read-only, rename."""
+        """Make the files of a workspace the entry: record their digests, make them read-only, rename.
+
+        All is on the disk before the rename: after a power cut an entry is complete or not there, and so are its links.
+        """
         (workspace / MANIFEST).write_text(json.dumps(path_digests(workspace), indent=0, sort_keys=True))
-        for file in workspace.rglob("*"):
-            if file.is_file():
-                file.chmod(0o444)
+        for path in (*workspace.rglob("*"), workspace):
+            if path.is_file():
+                path.chmod(0o444)
+            _to_disk(path)
         workspace.rename(self.entry(key))
 
     def files(self, key: str) -> Mapping[str, Path]:
@@ -124,6 +130,15 @@ def _same_file(path: Path, descriptor: int) -> bool:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:
         return False
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file's content, or a folder's names, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def remove(path: Path) -> None:

@@ -9,14 +9,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections import namedtuple
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from models.errors import InputError
 from stages.fetching.split import choose_logs
 from stages.pipeline.code import ROOT
 from tests.pipeline.raw_logs import write_log
@@ -218,7 +221,6 @@ def test_without_a_root_it_says_where_to_name_one(bucket: PublicBucket, tmp_path
 def test_a_full_disk_is_told_before_anything_is_fetched(
     bucket: PublicBucket, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from models.errors import InputError
     from stages.fetching.bucket import Bucket
     from stages.fetching.split import fetch_logs
 
@@ -259,3 +261,44 @@ def test_choices_of_logs() -> None:
     assert choose_logs(["a", "b", "c"], "") == ["a", "b", "c"]
     assert choose_logs(["a", "b", "c"], "9") == ["a", "b", "c"]
     assert choose_logs(["a", "b", "c"], "c,a") == ["a", "c"]
+
+
+def test_many_ids_are_longer_than_a_files_name_may_be() -> None:
+    known = [f"{digit * 8}-2222-3333-4444-555555555555" for digit in "abcdefg"]
+    assert choose_logs(known, ",".join(known)) == known
+    with pytest.raises(InputError, match="the split has no log 'none'"):
+        choose_logs(known, ",".join([*known, "none"]))
+    with pytest.raises(InputError, match="the split has no log 'aaaaaaaa-"):  # as from another split
+        choose_logs(["another"], ",".join(known))
+
+
+@pytest.mark.parametrize(
+    ("body", "length", "message"),
+    [
+        (b"<ListBucketResult><Contents>", 1000, "cannot be reached or broke off (ChunkedEncodingError)"),
+        (b"<html>Log in<br></html>", 23, "does not answer as S3 does; check the address and the proxy"),
+        (b"<html>Log in</html>", 19, "does not answer as S3 does; check the address and the proxy"),
+        (b"", 0, "does not answer as S3 does; check the address and the proxy"),
+    ],
+)
+def test_a_listing_that_breaks_off_or_is_none(body: bytes, length: int, message: str, tmp_path: Path) -> None:
+    class Portal(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(length))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Portal) as portal:
+        threading.Thread(target=portal.serve_forever, daemon=True).start()
+        command = [sys.executable, "-m", "stages.download", "--split", "val", "--source"]
+        source = f"http://127.0.0.1:{portal.server_port}/argoverse/av2"
+        result = subprocess.run(
+            [*command, source], env=environment(tmp_path / "copy"), capture_output=True, text=True, check=False
+        )
+        portal.shutdown()
+    assert result.returncode == 1
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1, result.stderr

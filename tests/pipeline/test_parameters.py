@@ -189,6 +189,8 @@ def test_settings_of_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     slurm = compute().slurm
     assert (compute().executor, slurm.jobs, slurm.time_min, slurm.tries) == ("slurm", 5, 60, 3)
     assert slurm.options == {"partition": "cpu", "account": "7"}
+    file.write_text("slurm: {exclusive: true, requeue: false, qos: , nice: 0}\n")
+    assert compute().slurm.options == {"exclusive": True, "requeue": False, "qos": False, "nice": "0"}
     for text, message in (
         ("slurm: {jobs: 0}", "slurm.jobs must be a whole number"),
         ("slurm: cpu", "slurm must be a mapping"),

@@ -18,7 +18,7 @@ import pytest
 from models.errors import InputError
 from stages.pipeline.code import ROOT
 from stages.pipeline.compute import Compute, SlurmSettings, compute
-from stages.pipeline.slurm import chunks
+from stages.pipeline.slurm import chunks, submitter
 from tests.pipeline.project import SMALL, make_project
 from tests.pipeline.test_store import compute_powers, runs, wait_for, workspace, write_numbers  # noqa: F401
 
@@ -55,6 +55,35 @@ def test_without_slurm_it_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
         compute_powers()
 
 
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ("partition: cpu", {"partition=cpu", "requeue"}),
+        ("exclusive: true", {"exclusive", "requeue"}),
+        ("requeue: false, no-requeue: true, qos: ", {"no-requeue"}),
+        ("exclusive: false, nice: 0", {"nice=0", "requeue"}),
+    ],
+)
+def test_options_of_sbatch(options: str, expected: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever `compute.yaml` says, by the text that submitit hands to sbatch."""
+    pytest.importorskip("submitit", reason="needs the extra slurm")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "srun").touch(mode=0o755)  # submitit asks whether there is one
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    own = "array cpus-per-task error job-name mem nodes open-mode output signal time wckey".split()
+    (tmp_path / "compute.yaml").write_text(f"slurm: {{{options}}}\n")
+    text = submitter(tmp_path, compute())._make_submission_file_text("true", "1")
+    given = [line.removeprefix("#SBATCH --") for line in text.splitlines() if line.startswith("#SBATCH --")]
+    assert {option for option in given if option.partition("=")[0] not in own} == expected
+
+
+def test_only_a_folder_of_the_script_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "results.txt").write_text("precious")
+    result = subprocess.run([SCRIPT, "down", tmp_path], capture_output=True, text=True, check=False)
+    assert (result.returncode, (tmp_path / "results.txt").read_text()) == (1, "precious")
+    assert f"error: {tmp_path} was not made by `up`" in result.stderr
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     if os.geteuid() != 0 or shutil.which("slurmctld") is None:
@@ -66,7 +95,8 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         subprocess.run([SCRIPT, "up", folder], check=True)
         yield
     finally:
-        subprocess.run([SCRIPT, "down", folder], check=True)
+        if folder.exists():
+            subprocess.run([SCRIPT, "down", folder], check=True)
         del os.environ["SLURM_CONF"]
 
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Each log is computed once, whatever dies in between, and nothing half-written is ever taken for a result."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 from models.errors import InputError
 from stages.pipeline.code import ROOT
 from stages.pipeline.logs import LogTask, map_logs
+from stages.pipeline.store import Store
 from tests.pipeline import steps
 
 NUMBERS = {"a": 2, "b": 3, "c": 5}
@@ -187,3 +189,55 @@ def test_any_number_of_workers_gives_the_same_key(monkeypatch: pytest.MonkeyPatc
         monkeypatch.setenv("SCENEFLOW_WORKERS", workers)
         compute_powers()
     assert runs() == {"a": 1, "b": 1, "c": 1}
+
+
+ANOTHER_USER = """
+import os, pathlib, sys
+from stages.pipeline.store import Store
+os.setgroups([])
+os.setresgid(12345, 12345, 12345)
+os.setresuid(12345, 12345, 12345)
+store = Store(pathlib.Path("power"))
+with store.in_use():
+    sys.exit(0 if store.intact("key") else 3)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_another_users_entry_is_found(workspace: Path) -> None:
+    """An entry and a lock that the user may read and not write, in a folder that all may write."""
+    store = Store(Path("power"))
+    with store.in_use():
+        folder = store.workspace("key")
+        (folder / "a.txt").write_text("4")
+        store.commit("key", folder)
+    for path, mode in ((workspace, 0o755), (store.folder, 0o777), (store.entry("key"), 0o755)):
+        path.chmod(mode)
+    (store.folder / ".in_use").chmod(0o644)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    result = subprocess.run([sys.executable, "-c", ANOTHER_USER], env=environment, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_a_stage_at_work_is_seen_though_its_lock_is_open_for_reading() -> None:
+    store = Store(Path("power"))
+    with store.in_use(), store.use_file().open("a") as lock, pytest.raises(BlockingIOError):
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_an_entry_is_on_the_disk_before_it_has_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After a power cut the name of an entry must not be there without its content."""
+    store, synced, sync = Store(Path("power")), set(), os.fsync
+
+    def note(descriptor: int) -> None:
+        sync(descriptor)
+        synced.add(os.readlink(f"/proc/self/fd/{descriptor}"))
+
+    monkeypatch.setattr(os, "fsync", note)
+    folder = store.workspace("key")
+    (folder / "a").mkdir()
+    (folder / "a/b.txt").write_text("4")
+    wanted = {str(folder.resolve() / name) for name in ("", "a", "a/b.txt", "manifest.json")}
+    store.commit("key", folder)
+    assert store.intact("key")
+    assert synced == wanted  # by the names of the workspace, so before the rename

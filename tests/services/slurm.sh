@@ -6,11 +6,12 @@
 #
 #   slurm.sh install     install the packages (needs root)
 #   slurm.sh up DIR      start it in DIR, an absolute path that does not exist; needs root, no systemd, loopback alone
-#   slurm.sh down DIR    cancel its jobs, stop it and remove DIR
+#   slurm.sh down DIR    cancel its jobs, stop it and remove DIR, which `up` must have made
 #
 # Clients need SLURM_CONF=DIR/slurm.conf. Its ports are Slurm's and MariaDB's own, so there can be one at a time.
 set -eu
 PACKAGES="slurmctld slurmd slurm-client munge slurmdbd mariadb-server-core mariadb-client-core"
+MARK=.cluster-of-slurm.sh # in a folder that `up` made
 
 background() { # NAME COMMAND...: output in DIR/NAME.out, process in DIR/NAME.pid
   setsid "${@:2}" >"$D/$1.out" 2>&1 </dev/null &
@@ -29,7 +30,9 @@ idle() { [ "$(sinfo -ho %t)" = idle ]; }
 up() {
   local host
   host=$(hostname -s)
-  mkdir -p "$D"/{state,spool,munge}
+  mkdir "$D"
+  : >"$D/$MARK"
+  mkdir "$D"/{state,spool,munge}
   chmod 700 "$D/munge"
   (umask 077; head -c128 /dev/urandom >"$D/munge/key")
   background munged munged -F --force --key-file="$D/munge/key" --socket="$D/m.sock" --pid-file="$D/munge/pid" \
@@ -78,6 +81,7 @@ CONF
 }
 
 down() {
+  [ -f "$D/$MARK" ] || { echo "error: $D was not made by \`up\`; nothing is removed" >&2; exit 1; }
   scancel -u root || true
   for name in d ctld dbd db munged; do
     if [ -f "$D/$name.pid" ]; then
