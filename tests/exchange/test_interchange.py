@@ -225,7 +225,7 @@ def test_a_scene_of_another_program(data: Path, tmp_path: Path) -> None:
 
 
 def test_a_world_that_stands_still_has_no_residual(tmp_path: Path) -> None:
-    """The vehicle turns by 4 degrees; its lidar is mounted as in Argoverse 2, so lidar and ego motion differ by 9 cm."""
+    """The vehicle turns by 4 degrees, the lidar mounted as in Argoverse 2: lidar and ego motion differ by 9 cm."""
     ego_SE3_lidar = make_SE3(np.eye(3), [1.35, 0.0, 1.64])
     poses = np.stack([np.eye(4), make_SE3(yaw(np.radians(4)), [1.0, 0.0, 0.0])]).astype(np.float32)
     ego = np.random.default_rng(0).uniform(-50, 50, (100, 3))
