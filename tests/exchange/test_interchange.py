@@ -163,6 +163,22 @@ def test_values_by_hand(tmp_path: Path) -> None:
     ]
 
 
+def test_indices_are_of_the_scenes_that_are_there_now(data: Path, masks: Path, tmp_path: Path) -> None:
+    """After an export with masks and truth one without; and files beside the scenes that are none."""
+    folder = tmp_path / "osf"
+    export(data, folder, masks)
+    indices = {name: folder / f"index_{name}.pkl" for name in ("total", "flow", "eval")}
+    assert all(path.exists() for path in indices.values())
+    (folder / "notes.h5").write_bytes(b"no HDF5")
+    with h5py.File(folder / "other.h5", "w") as file:
+        file.create_group("weights")
+    (data / f"truth/{SPLIT}/{LOG}.h5").unlink()
+    export(data, folder)
+    assert {name for name, path in indices.items() if path.exists()} == {"total"}
+    stamps = LogFrames.open(data / f"frames/{SPLIT}/{LOG}.h5").timestamp_ns
+    assert pickle.loads(indices["total"].read_bytes()) == [[LOG, str(stamp)] for stamp in stamps]
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_there_and_back_gives_the_same_bytes(data: Path, masks: Path, tmp_path: Path, dtype: type) -> None:
     if dtype is np.float32:
