@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -221,8 +222,7 @@ def test_a_scene_of_another_program(data: Path, tmp_path: Path) -> None:
             totals[int(t)] = group["deflow_best"][()]
     with pytest.raises(InputError, match="does not say where its lidar is; give --mounts"):
         import_log(scene, tmp_path / "back", TASK)
-    task = ImportTask(SPLIT, ours.ego_SE3_lidar, None, (0.05, 0.15))
-    written = import_log(scene, tmp_path / "back", task)
+    written = import_log(scene, tmp_path / "back", replace(TASK, mounts=ours.ego_SE3_lidar))
     frames = LogFrames.open(written["frames"])
     np.testing.assert_allclose(frames.column("xyz"), ours.column("xyz"), atol=2e-5)  # float32 at 70 m, there and back
     np.testing.assert_allclose(frames.city_SE3_ego, ours.city_SE3_ego, atol=2e-4)  # float32 at 2 km
@@ -246,16 +246,14 @@ def test_a_world_that_stands_still_has_no_residual(tmp_path: Path) -> None:
     poses = np.stack([np.eye(4), make_SE3(yaw(np.radians(4)), [1.0, 0.0, 0.0])]).astype(np.float32)
     ego = np.random.default_rng(0).uniform(-50, 50, (100, 3))
     still = rigid_flow(ego, inverse_SE3(poses[1].astype(float)) @ poses[0].astype(float))
-    (tmp_path / "osf").mkdir()
-    with h5py.File(tmp_path / "osf/turn.h5", "w") as file:
+    with h5py.File(tmp_path / "turn.h5", "w") as file:
         for t, pose in enumerate(poses):
             group = file.create_group(str(t * 100_000_000))
             group["lidar"] = (ego - ego_SE3_lidar[:3, 3]).astype(np.float32)
             group["pose"], group["ground_mask"] = pose, np.zeros(100, bool)
         file["0"]["theirs"] = still.astype(np.float32)
     mounts = {lidar: ego_SE3_lidar for lidar in ("up_lidar", "down_lidar")}
-    task = ImportTask(SPLIT, mounts, None, (0.05, 0.15))
-    written = import_log(tmp_path / "osf/turn.h5", tmp_path / "back", task)
+    written = import_log(tmp_path / "turn.h5", tmp_path / "back", replace(TASK, mounts=mounts))
     residual = LogColumns.open(written["predictions"], "predictions/1").column("residual")[:100]
     assert np.abs(residual).max() < 1e-5  # float32 of points 50 m away
 
