@@ -39,6 +39,13 @@ def quaternion_to_rotation(wxyz: ArrayLike) -> Float64:
     return np.stack([np.stack(row, axis=-1) for row in rows], axis=-2)
 
 
+def orthonormal(rotation: ArrayLike) -> Float64:
+    """The nearest rotations (..., 3, 3) to matrices that are rotations but for the rounding of stored numbers."""
+    u, _, vt = np.linalg.svd(np.asarray(rotation, dtype=np.float64))
+    nearest: Float64 = u @ vt
+    return nearest
+
+
 def transform_points(dst_SE3_src: Float64, points: NDArray[np.floating]) -> Float64:
     """Points (N, 3) of frame src, in metres, expressed in frame dst -> (N, 3) float64."""
     return np.asarray(points, dtype=np.float64) @ dst_SE3_src[:3, :3].T + dst_SE3_src[:3, 3]

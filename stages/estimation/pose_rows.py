@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InputError
-from models.geometry import make_SE3, quaternion_to_rotation
+from models.geometry import make_SE3, orthonormal, quaternion_to_rotation
 
 Float64 = NDArray[np.float64]
 _RIGID = 1e-3  # by which a rotation may differ from an orthonormal one: what is stored with four digits still passes
@@ -55,13 +55,6 @@ def require_rigid(path: Path, rotation: Float64) -> None:
             f"{path} has in row {bad[0] + 1} a matrix whose left 3x3 part is no rotation; poses must be rigid, "
             "without scale or mirror"
         )
-
-
-def orthonormal(rotation: Float64) -> Float64:
-    """The nearest rotations (..., 3, 3): takes out the rounding of stored numbers."""
-    u, _, vt = np.linalg.svd(rotation)
-    nearest: Float64 = u @ vt
-    return nearest
 
 
 def _require_finite(path: Path, values: NDArray[Any]) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.errors import InputError
-from models.geometry import make_SE3
+from models.geometry import make_SE3, orthonormal
 from stages.estimation.formats import require_file
-from stages.estimation.pose_rows import Float64, Rows, from_matrices, from_quaternions, orthonormal, require_rigid
+from stages.estimation.pose_rows import Float64, Rows, from_matrices, from_quaternions, require_rigid
 
 _KITTI, _TUM = 12, 8  # numbers in a row
 _CALIBRATIONS = ("Tr", "Tr_velo_to_cam", "Tr_velo_cam")

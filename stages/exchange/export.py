@@ -17,6 +17,7 @@ from models.data.logfile import LogColumns, LogFrames
 from models.errors import InputError
 from models.geometry import inverse_SE3, rigid_flow, transform_points
 from stages.evaluation.masks import MaskZip, open_masks
+from stages.evaluation.scene import is_opensceneflow
 from stages.evaluation.selection import v1_frames
 from stages.exchange.fields import (
     ATTRIBUTE,
@@ -177,15 +178,23 @@ def _result_fields(parts: LogParts, t: int) -> Fields:
 
 
 def _write_indices(folder: Path) -> None:
-    """The layout's lists of [scene, time] as pickles, which its loaders want: all sweeps, with flow, to be scored."""
+    """The layout's lists of [scene, time] as pickles, which its loaders want: all sweeps, with flow, to be scored.
+
+    A list that would be empty is taken away, also one of an earlier export; files that are no scenes are passed over.
+    """
     lists: dict[str, list[list[str]]] = {"total": [], "flow": [], "eval": []}
     for path in sorted(folder.glob("*.h5")):
+        if not (h5py.is_hdf5(path) and is_opensceneflow(path)):
+            continue
         with h5py.File(path, "r") as file:
             for stamp in sorted(file, key=int):
                 for name, field in (("total", "lidar"), ("flow", "flow"), ("eval", "eval_mask")):
                     if field in file[stamp]:
                         lists[name].append([path.stem, stamp])
     for name, entries in lists.items():
-        if entries or name == "total":
-            with atomic(folder / f"index_{name}.pkl") as temporary:
-                temporary.write_bytes(pickle.dumps(entries, protocol=4))
+        index = folder / f"index_{name}.pkl"
+        if not entries and name != "total":
+            index.unlink(missing_ok=True)
+            continue
+        with atomic(index) as temporary:
+            temporary.write_bytes(pickle.dumps(entries, protocol=4))

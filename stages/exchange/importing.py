@@ -66,7 +66,7 @@ def import_log(path: Path, output: Path, task: ImportTask) -> dict[str, Path]:
             "truth": _truth(scene, frames),
             "dynamic": _dynamic(scene),
             "clusters": _clusters(scene),
-            "predictions": _predictions(scene, frames, mounts, task),
+            "predictions": _predictions(scene, frames, task),
         }
         made = json.loads(str(scene.attributes.get(ATTRIBUTE, "{}")))
     digest = content_digest(frames)
@@ -214,7 +214,7 @@ def _clusters(scene: Scene) -> Columns | None:
     return {"label": np.where(dynamic["dynamic"], label, 0).astype(np.int16)}
 
 
-def _predictions(scene: Scene, frames: Columns, mounts: Mounts, task: ImportTask) -> Columns | None:
+def _predictions(scene: Scene, frames: Columns, task: ImportTask) -> Columns | None:
     fields = result_fields(scene.groups)
     if task.result is None and not fields:
         return None
@@ -236,19 +236,17 @@ def _predictions(scene: Scene, frames: Columns, mounts: Mounts, task: ImportTask
 
 
 def _residual(scene: Scene, frames: Columns, t: int, name: str) -> NDArray[np.float32]:
-    """What a result holds beside ego motion.
+    """Total flow less the ego motion of ego points, whatever frame its program worked in.
 
-    Other programs add the ego motion of the points as the scene stores them, ours that of ego points, whose exact
-    residual is taken where it is still that of the result.
+    An exact residual of ours is taken where it is still that of the result.
     """
     total = scene.column(t, name, (3,))
     motion = inverse_SE3(frames["city_SE3_ego"][t + 1]) @ frames["city_SE3_ego"][t]
-    own = f"{name}_residual"
-    if own not in scene.groups[t]:
-        return np.asarray(total - rigid_flow(scene.points(t), motion), dtype=np.float32)
     rows = slice(int(frames["frame_start"][t]), int(frames["frame_start"][t + 1]))
     rigid = rigid_flow(frames["xyz"][rows], motion)
-    exact = unrecorded(scene.groups[t][own][()])
-    if np.array_equal((rigid + exact).astype(np.float32), total):
-        return np.asarray(exact)
+    own = f"{name}_residual"
+    if own in scene.groups[t]:
+        exact = unrecorded(scene.groups[t][own][()])
+        if np.array_equal((rigid + exact).astype(np.float32), total):
+            return np.asarray(exact)
     return np.asarray(total - rigid, dtype=np.float32)

@@ -72,7 +72,7 @@ def read_mounts(content: bytes, log_id: str, name: str) -> dict[str, NDArray[np.
     known = "up_lidar" in mounts and set(mounts) <= set(LIDARS)
     _require(known, f"{name} names {', '.join(mounts) or 'no lidar'}, wanted up_lidar, and down_lidar if any", log_id)
     for lidar, mount in mounts.items():
-        require_transforms(mount[None], 1, log_id, f"{name}, {lidar},", REMEDY)
+        mounts[lidar] = require_transforms(mount[None], 1, log_id, f"{name}, {lidar},", REMEDY)[0]
     return {lidar: mounts.get(lidar, mounts["up_lidar"]) for lidar in LIDARS}
 
 

@@ -100,8 +100,10 @@ def _write_frames(path: Path, adapter: Adapter, log: LogFiles, gap_s: tuple[floa
     poses = require_transforms(adapter.poses(log), len(timestamps), log.log_id, "poses", _REMEDY)
     mounts = adapter.mounts(log)
     _require(set(mounts) == set(LIDARS), log, f"has mounts of {sorted(mounts)}, wanted {' and '.join(LIDARS)}")
-    for lidar in LIDARS:
-        require_transforms(mounts[lidar][None], 1, log.log_id, f"mount of {lidar}", _REMEDY)
+    mounts = {
+        lidar: require_transforms(mount[None], 1, log.log_id, f"mount of {lidar}", _REMEDY)[0]
+        for lidar, mount in mounts.items()
+    }
     sweeps = [_finite_sweep(adapter, log, index) for index in range(len(timestamps))]
     columns: dict[str, NDArray[Any]] = {
         **_per_point(sweeps),

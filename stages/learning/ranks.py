@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -106,12 +106,15 @@ def _other_ranks(run: Run) -> Iterator[None]:
     ]
     before = dict(os.environ)
     os.environ.update(_environment(0, run.devices, port))
-    threading.Thread(target=_watch, args=(others,), daemon=True).start()
+    done = threading.Event()
+    threading.Thread(target=_watch, args=(others, done), daemon=True).start()
     try:
         yield
         for process in others:
-            process.wait(_GRACE)
+            with suppress(subprocess.TimeoutExpired):  # the training is finished: one that lingers is ended below
+                process.wait(_GRACE)
     finally:
+        done.set()
         os.environ.clear()
         os.environ.update(before)
         for process in others:
@@ -133,16 +136,19 @@ def _environment(rank: int, ranks: int, port: int) -> dict[str, str]:
     }
 
 
-def _watch(others: Sequence[subprocess.Popen[bytes]]) -> None:
-    """End this process if another failed: it would wait for that one."""
-    while any(process.poll() is None for process in others):
-        time.sleep(0.5)
+def _watch(others: Sequence[subprocess.Popen[bytes]], done: threading.Event) -> None:
+    """End this process if another failed or was killed before all is done: it would wait for that one."""
+    while not done.wait(0.5):
         failed = [process.returncode for process in others if process.poll()]
-        if failed and failed[0] > 0:
-            time.sleep(_GRACE)  # a failure that this process shares ends it with its own message
-            sys.stderr.write("error: the training of another device failed; its message is above\n")
-            os.kill(os.getpid(), signal.SIGTERM)
+        if not failed:
+            continue
+        if done.wait(_GRACE):  # a failure that this process shares ends it with its own message
             return
+        how = f"was killed by signal {-failed[0]}" if failed[0] < 0 else "failed; its message is above"
+        sys.stderr.write(f"error: the training of another device {how}\n")
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(_GRACE)
+        os._exit(1)  # the handler of the training waits for the other process too
 
 
 def _end_with_parent() -> None:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ from stages.pipeline.logs import LogTask, split_tasks
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+    from stages.evaluation.scene import Scene
 
 NOBODY = Path("teachers/none")
 
@@ -147,21 +150,23 @@ class _Files:
 
 
 class _Scene:
-    """A scene of OpenSceneFlow, its sweeps those of the log point by point."""
+    """A scene of OpenSceneFlow with one result, its sweeps those of the log point by point; truth is not needed."""
 
     def __init__(self, path: Path, frames: LogFrames) -> None:
         self.path, self.frames = path, frames
 
     def __enter__(self) -> _Scene:
-        from stages.evaluation.scene import open_scene
+        from stages.evaluation.scene import open_sweeps
 
-        self.opened = open_scene(self.path)
-        self.scene = self.opened.__enter__()
-        self.number = {stamp: t for t, stamp in enumerate(self.scene.stamps)}
+        with ExitStack() as opened:
+            self.scene = opened.enter_context(open_sweeps(self.path))
+            self.field = _one_result(self.scene)
+            self.number = {stamp: t for t, stamp in enumerate(self.scene.stamps)}
+            self.opened = opened.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.opened.__exit__(None, None, None)
+        self.opened.close()
 
     def flow(self, t: int) -> tuple[NDArray[np.floating], NDArray[np.bool_]] | None:
         """The scene's total flow less the rigid flow of the log's own points; None without a result."""
@@ -170,12 +175,22 @@ class _Scene:
         from models.geometry import rigid_flow
 
         number = self.number.get(int(self.frames.timestamp_ns[t]))
-        if number is None or not self.scene.has_result(number):
+        if number is None or self.field not in self.scene.groups[number]:
             return None
-        points, total = self.frames.xyz(t), self.scene.total_flow(number)
+        points, total = self.frames.xyz(t), self.scene.column(number, self.field, (3,))
         if len(total) != len(points):
             raise InputError(
                 f"scene {self.path}, sweep {self.scene.stamps[number]}: {len(total)} points, but the log's sweep has"
                 f" {len(points)}; extract the scene from the same logs"
             )
         return total - rigid_flow(points, self.frames.ego1_SE3_ego0(t)), np.ones(len(points), dtype=np.bool_)
+
+
+def _one_result(scene: Scene) -> str:
+    from stages.evaluation.scene import result_fields
+
+    fields = result_fields(scene.groups)
+    if len(fields) != 1:
+        found = f"the results {', '.join(fields)}" if fields else "no result"
+        raise InputError(f"scene {scene.path} has {found}, wanted one, which teaches; write the scene with that alone")
+    return fields[0]

@@ -55,7 +55,8 @@ def train_flow(data: Path, weights: Path, curves: Path, parameters: TrainParamet
     workers = min(8, max(1, machine.workers // machine.devices)) if device == "cuda" else 0
     run = Run(data, parameters, device, machine.devices, Path(), workers, machine.compile)
     logs = run.logs()
-    history = provenance(logs, parameters, device_name(device, machine.devices))
+    compiled = machine.compile and device == "cuda"  # on a CPU the setting changes nothing
+    history = provenance(logs, parameters, device_name(device, machine.devices), compiled)
     key = value_digest({**history, **_writers()})
     store = Store(machine.store / "train")
     checkpoint = store.folder / f"{key}.checkpoint" / "last.ckpt"
@@ -82,8 +83,13 @@ def _drop_damaged(checkpoint: Path) -> None:
         remove(checkpoint)
 
 
-def provenance(logs: Sequence[TrainLog], parameters: TrainParameters, device: str) -> Mapping[str, Any]:
-    """Everything that determines the weights: parameters, digests of data and code, versions, device."""
+def provenance(
+    logs: Sequence[TrainLog], parameters: TrainParameters, device: str, compiled: bool = False
+) -> Mapping[str, Any]:
+    """Everything that determines the weights: parameters, digests of data and code, versions, device, compiled or not.
+
+    What was not compiled does not say so, as before there was a choice.
+    """
     inputs = {
         log.frames.log_id: {
             "frames": log.frames.digest,
@@ -99,6 +105,7 @@ def provenance(logs: Sequence[TrainLog], parameters: TrainParameters, device: st
         "code": code_digest("models.training.fit"),
         "packages": package_versions(PACKAGES),
         "device": device,
+        **({"compiled": True} if compiled else {}),
     }
 
 

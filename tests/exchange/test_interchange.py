@@ -7,6 +7,7 @@ import pickle
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -163,6 +164,22 @@ def test_values_by_hand(tmp_path: Path) -> None:
     ]
 
 
+def test_indices_are_of_the_scenes_that_are_there_now(data: Path, masks: Path, tmp_path: Path) -> None:
+    """After an export with masks and truth one without; and files beside the scenes that are none."""
+    folder = tmp_path / "osf"
+    export(data, folder, masks)
+    indices = {name: folder / f"index_{name}.pkl" for name in ("total", "flow", "eval")}
+    assert all(path.exists() for path in indices.values())
+    (folder / "notes.h5").write_bytes(b"no HDF5")
+    with h5py.File(folder / "other.h5", "w") as file:
+        file.create_group("weights")
+    (data / f"truth/{SPLIT}/{LOG}.h5").unlink()
+    export(data, folder)
+    assert {name for name, path in indices.items() if path.exists()} == {"total"}
+    stamps = LogFrames.open(data / f"frames/{SPLIT}/{LOG}.h5").timestamp_ns
+    assert pickle.loads(indices["total"].read_bytes()) == [[LOG, str(stamp)] for stamp in stamps]
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])
 def test_there_and_back_gives_the_same_bytes(data: Path, masks: Path, tmp_path: Path, dtype: type) -> None:
     if dtype is np.float32:
@@ -191,20 +208,21 @@ def other_program(path: Path) -> None:
 
 
 def test_a_scene_of_another_program(data: Path, tmp_path: Path) -> None:
-    """Its results hold the ego motion of the points as they are stored; poses are single precision."""
+    """Its network may work on points as they are stored: total flow is what counts; poses are single precision."""
     ours = LogFrames.open(data / f"frames/{SPLIT}/{LOG}.h5")
     scene = export(data, tmp_path / "osf")
     other_program(scene)
     own = LogColumns.open(data / f"predictions/{SPLIT}/{LOG}.h5", "predictions/1", ours).column("residual")
+    totals = {}
     with h5py.File(scene, "r+") as file:
         for t in ours.pairs():
             group, after = file[str(ours.timestamp_ns[t])], file[str(ours.timestamp_ns[t + 1])]
             motion = inverse_SE3(after["pose"][()].astype(float)) @ group["pose"][()].astype(float)
             group["deflow_best"][...] = rigid_flow(group["lidar"][()], motion) + own[ours.span(t)]
+            totals[int(t)] = group["deflow_best"][()]
     with pytest.raises(InputError, match="does not say where its lidar is; give --mounts"):
         import_log(scene, tmp_path / "back", TASK)
-    task = ImportTask(SPLIT, ours.ego_SE3_lidar, None, (0.05, 0.15))
-    written = import_log(scene, tmp_path / "back", task)
+    written = import_log(scene, tmp_path / "back", replace(TASK, mounts=ours.ego_SE3_lidar))
     frames = LogFrames.open(written["frames"])
     np.testing.assert_allclose(frames.column("xyz"), ours.column("xyz"), atol=2e-5)  # float32 at 70 m, there and back
     np.testing.assert_allclose(frames.city_SE3_ego, ours.city_SE3_ego, atol=2e-4)  # float32 at 2 km
@@ -215,9 +233,29 @@ def test_a_scene_of_another_program(data: Path, tmp_path: Path) -> None:
         rows = np.repeat(truth.column("has_flow"), np.diff(ours.frame_start))
         assert np.array_equal(truth.column(name)[rows], wanted.column(name)[rows])
     found = LogColumns.open(written["predictions"], "predictions/1", frames)
-    rows = np.repeat(found.column("has_flow"), np.diff(ours.frame_start))
-    np.testing.assert_allclose(found.column("residual")[rows], own[rows], atol=1e-6)
+    assert np.flatnonzero(found.column("has_flow")).tolist() == sorted(totals) != []
+    for t, total in totals.items():  # the sum that evaluation and labels make of it
+        again = rigid_flow(frames.xyz(t), frames.ego1_SE3_ego0(t)) + found.column("residual")[frames.span(t)]
+        np.testing.assert_allclose(again, total, atol=1e-6)
     assert frames.column("laser_number").tolist() == [0] * ours.num_points  # lidar_id 1 is the upper lidar
+
+
+def test_a_world_that_stands_still_has_no_residual(tmp_path: Path) -> None:
+    """The vehicle turns by 4 degrees, the lidar mounted as in Argoverse 2: lidar and ego motion differ by 9 cm."""
+    ego_SE3_lidar = make_SE3(np.eye(3), [1.35, 0.0, 1.64])
+    poses = np.stack([np.eye(4), make_SE3(yaw(np.radians(4)), [1.0, 0.0, 0.0])]).astype(np.float32)
+    ego = np.random.default_rng(0).uniform(-50, 50, (100, 3))
+    still = rigid_flow(ego, inverse_SE3(poses[1].astype(float)) @ poses[0].astype(float))
+    with h5py.File(tmp_path / "turn.h5", "w") as file:
+        for t, pose in enumerate(poses):
+            group = file.create_group(str(t * 100_000_000))
+            group["lidar"] = (ego - ego_SE3_lidar[:3, 3]).astype(np.float32)
+            group["pose"], group["ground_mask"] = pose, np.zeros(100, bool)
+        file["0"]["theirs"] = still.astype(np.float32)
+    mounts = {lidar: ego_SE3_lidar for lidar in ("up_lidar", "down_lidar")}
+    written = import_log(tmp_path / "turn.h5", tmp_path / "back", replace(TASK, mounts=mounts))
+    residual = LogColumns.open(written["predictions"], "predictions/1").column("residual")[:100]
+    assert np.abs(residual).max() < 1e-5  # float32 of points 50 m away
 
 
 def test_what_was_changed_after_the_export_counts(data: Path, tmp_path: Path) -> None:

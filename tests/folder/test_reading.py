@@ -15,7 +15,9 @@ from pyarrow import csv
 
 from models.data.logfile import LogFrames
 from models.errors import InputError
+from models.geometry import inverse_SE3, make_SE3, quaternion_to_rotation
 from stages.frames.ingest import ingest_log
+from stages.sources.transforms import require_transforms
 from tests.folder.logs import LOG, SWEEPS, folder_entry, folder_ingest, points, save_av2_log, write_folder_log
 from tests.pipeline.raw_logs import TIMES, av2_entry, av2_ingest, box_table, write_log
 
@@ -80,6 +82,32 @@ def test_kitti_sweeps_and_text_poses_and_seconds(tmp_path: Path) -> None:
     (folder / "timestamps.txt").write_text("".join(f"{time // 10**9}.{time % 10**9:09d}\n" for time in TIMES))
     found = ingest(folder, tmp_path / "bin")
     assert found.digest == wanted.digest
+
+
+def test_poses_of_four_digits_become_rigid(tmp_path: Path) -> None:
+    """Between two equal poses nothing moves: as they stand in the text, points 50 m away would by half a centimetre."""
+    folder = write_folder_log(tmp_path)
+    text = (
+        "0.8779 -0.4555 0.1473 41.5 0.4570 0.8891 0.0256 -7.25 -0.1426 0.0449 0.9888 0.5"  # yaw 27.5, pitch 8.2 degrees
+    )
+    (folder / "poses.npy").unlink()
+    (folder / "poses.txt").write_text(f"{text}\n" * SWEEPS)
+    mount = np.vstack([np.array(text.split(), float).reshape(3, 4), [0, 0, 0, 1]])
+    (folder / "mounts.json").write_text(json.dumps({"up_lidar": mount.tolist()}))
+    frames = ingest(folder, tmp_path / "out")
+    assert np.abs((inverse_SE3(mount) @ mount - np.eye(4))[:3, :3]).max() > 1e-4
+    np.testing.assert_allclose(frames.ego1_SE3_ego0(0), np.eye(4), rtol=0, atol=1e-12)
+    for found in (frames.city_SE3_ego[0], frames.ego_SE3_lidar["up_lidar"]):
+        np.testing.assert_allclose(found[:3, :3] @ found[:3, :3].T, np.eye(3), rtol=0, atol=1e-12)
+        np.testing.assert_allclose(found, mount, rtol=0, atol=1e-4)
+        assert np.array_equal(found[:3, 3], mount[:3, 3])
+
+
+def test_transforms_in_double_precision_stay_as_they_are() -> None:
+    """Bytes of logs whose poses come from quaternions, as Argoverse 2's."""
+    wxyz = np.random.default_rng(0).normal(size=(200, 4))
+    given = make_SE3(quaternion_to_rotation(wxyz), np.random.default_rng(1).uniform(-5000, 5000, (200, 3)))
+    assert require_transforms(given, 200, LOG, "poses", "").tobytes() == given.tobytes()
 
 
 def test_csv_boxes(tmp_path: Path) -> None:

@@ -3,6 +3,10 @@
 """Several devices (two CPU processes stand for two GPUs), parts of a batch, precision: what may change and what not."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +23,9 @@ from models.training.compiled import compile_network
 from models.training.parameters import TrainParameters
 from models.unet import norm_gelu
 from models.weights import load_weights
+from stages.learning import ranks
 from stages.learning.train import train_flow
+from stages.pipeline.code import ROOT
 from tests.models.golden import fill_weights
 
 
@@ -56,15 +62,11 @@ def test_two_processes_train_as_one(
 
 def test_weights_are_the_same_in_both_processes(data: Path, tmp_path: Path, parameters: TrainParameters) -> None:
     """Each process of a training writes down a digest of its weights at the end."""
-    import os
-    import subprocess
-    import sys
-
     told = json.dumps({"data": str(data), "out": str(tmp_path)})
     values = json.dumps(_asdict(replace(parameters, batch=4, ema=0.9)))
     code = RANK.format(told=repr(told), values=repr(values))
     base = {**os.environ, "PYTHONPATH": ".", "OMP_NUM_THREADS": "1"}
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--master-port=29731"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
     (tmp_path / "rank.py").write_text(code)
     done = subprocess.run([*launch, str(tmp_path / "rank.py")], env=base, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -96,6 +98,54 @@ for name, value in network.state_dict().items():
         digest.update(value.contiguous().numpy().tobytes())
 Path(told["out"], "rank" + os.environ["RANK"]).write_text(digest.hexdigest())
 """
+
+
+WATCH = """
+import signal, subprocess, sys, threading, time
+from stages.learning import ranks
+ranks._GRACE = 0.2
+{handler}
+code = "import os, signal; os.kill(os.getpid(), signal.{how})"
+done = threading.Event()
+lives = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
+ended = subprocess.Popen([sys.executable, "-c", code if "{how}" else ""])
+ended.wait()
+if {done}:
+    done.set()
+threading.Thread(target=ranks._watch, args=([lives, ended], done), daemon=True).start()
+time.sleep(3)
+"""
+
+
+@pytest.mark.parametrize(
+    ("how", "done", "handler", "status"),
+    [
+        ("SIGKILL", False, "", -signal.SIGTERM),
+        ("SIGKILL", False, "signal.signal(signal.SIGTERM, lambda *_: None)", 1),  # as one that waits in a handler
+        ("SIGKILL", True, "", 0),
+        ("", False, "", 0),
+    ],
+)
+def test_a_process_that_was_killed_ends_the_training(how: str, done: bool, handler: str, status: int) -> None:
+    """As by a lack of memory; not once the training is done, nor for one that ended well."""
+    code = WATCH.format(how=how, done=done, handler=handler)
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert run.returncode == status, run.stderr
+    told = "error: the training of another device was killed by signal 9\n" if status else ""
+    assert run.stderr == told
+
+
+def test_a_process_that_lingers_does_not_spoil_a_finished_training(
+    data: Path, tmp_path: Path, parameters: TrainParameters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is ended where it stands."""
+    monkeypatch.setattr(ranks, "_GRACE", 0.0)  # it has not even loaded torch by then
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    run = ranks.Run(data, parameters, "cpu", 2, tmp_path / "last.ckpt", 0, False)
+    with ranks._other_ranks(run):
+        pass
 
 
 def test_a_batch_that_cannot_be_divided_is_refused(

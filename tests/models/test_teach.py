@@ -89,18 +89,25 @@ def test_leaderboard_files_become_residual_flow_of_ego_frame_1(version: str, tmp
 
 
 def test_a_scene_of_opensceneflow_gives_its_total_flow(tmp_path: Path, log: LogFrames) -> None:
+    """Without ground truth, which the logs that a teacher labels seldom have."""
     with h5py.File(tmp_path / "scene.h5", "w") as file:
         for t in range(log.num_frames):
             group, n = file.create_group(str(int(log.timestamp_ns[t]))), len(log.xyz(t))
             group["lidar"], group["ground_mask"] = log.xyz(t).astype(np.float32), np.zeros(n, bool)
             group["pose"] = log.city_SE3_ego[t]
-            group["flow"], group["flow_is_valid"] = np.zeros((n, 3), np.float32), np.ones(n, bool)
-            group["flow_category_indices"] = np.zeros(n, np.uint8)
             if t == 1:
                 group["teacher"] = residual_of(log, t) + rigid_flow(log.xyz(t), log.ego1_SE3_ego0(t))
     got = convert(tmp_path, tmp_path / "scene.h5")
     assert got.column("has_flow").tolist() == [False, True, False, False]
     np.testing.assert_allclose(got.column("residual")[log.span(1)], residual_of(log, 1), atol=1e-6)
+    with h5py.File(tmp_path / "scene.h5", "r+") as file:
+        file[str(int(log.timestamp_ns[0]))]["student"] = residual_of(log, 0)
+    with pytest.raises(InputError, match=r"scene\.h5 has the results student, teacher, wanted one"):
+        convert(tmp_path, tmp_path / "scene.h5")
+    with h5py.File(tmp_path / "scene.h5", "r+") as file:
+        del file[str(int(log.timestamp_ns[0]))]["student"], file[str(int(log.timestamp_ns[1]))]["teacher"]
+    with pytest.raises(InputError, match=r"scene\.h5 has no result, wanted one"):
+        convert(tmp_path, tmp_path / "scene.h5")
 
 
 def test_flow_that_is_not_finite_or_of_nothing_is_refused(tmp_path: Path, log: LogFrames) -> None:

@@ -130,6 +130,8 @@ def test_other_parameters_do_not_resume(data: Path, tmp_path: Path, parameters: 
     assert provenance(logs, replace(parameters, learning_rate=0.01), "cpu") != whole
     assert provenance(logs[:1], parameters, "cpu") != whole
     assert provenance(logs, parameters, "gpu") != whole
+    assert provenance(logs, parameters, "cpu", compiled=True) == {**whole, "compiled": True}
+    assert set(whole) == {"parameters", "data", "logs", "code", "packages", "device"}  # keys of stores that exist
     assert str(tmp_path) not in json.dumps(whole)
 
 
