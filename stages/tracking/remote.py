@@ -47,8 +47,8 @@ def _lacking(repo: Repo, out: Any, name: str) -> Iterator[str]:
     elif out.hash_info.isdir:
         files = _files(remote, out.hash_info.value)
         if files is None:
-            place = remote.oid_to_path(out.hash_info.value)
-            yield f"{out} cannot come from remote {name!r} (its list is damaged there); remove {place}, then `make push`"
+            remedy = f"remove {remote.oid_to_path(out.hash_info.value)}, then `make push`"
+            yield f"{out} cannot come from remote {name!r} (its list is damaged there); {remedy}"
             return
         held = set(remote.list_oids_exists(set(files.values())))
         yield from (f"{out}/{path} {missing}" for path, digest in files.items() if digest not in held)
