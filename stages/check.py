@@ -38,12 +38,14 @@ def main() -> int:
 
 
 def _mend(found: list[Obstacle]) -> list[Obstacle]:
-    """Run the remedies, say each, and give back what has none."""
-    for obstacle in found:
-        if obstacle.remedy:
-            sys.stderr.write(f"warning: {obstacle.text}\nrunning: {' '.join(obstacle.remedy)}\n")
-            subprocess.run(obstacle.remedy, check=True)
-    return [obstacle for obstacle in found if not obstacle.remedy]
+    """Run the remedies, say each, and give back what has none or whose remedy failed."""
+    return [obstacle for obstacle in found if not (obstacle.remedy and _remedied(obstacle))]
+
+
+def _remedied(obstacle: Obstacle) -> bool:
+    sys.stderr.write(f"warning: {obstacle.text}\nrunning: {' '.join(obstacle.remedy)}\n")
+    sys.stderr.flush()
+    return subprocess.run(obstacle.remedy, check=False).returncode == 0
 
 
 def _check() -> int:
@@ -55,7 +57,7 @@ def _check() -> int:
             remote, missing = not_in_remote(repo)
     except remote_errors() as error:
         raise InputError(f"DVC cannot read the project or its remote: {error}") from error
-    lines = different + [f"{out} is not in remote {remote!r}; run `make push`" for out in missing]
+    lines = different + missing
     if not different:
         sys.stdout.write("dvc.lock agrees with code, parameters and the files in git\n")
     if remote is None:

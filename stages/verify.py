@@ -29,20 +29,20 @@ def _verify() -> int:
     from dvc.repo import Repo
     from tqdm import tqdm
 
-    from stages.tracking.objects import is_damaged, links_to, objects
+    from stages.tracking.objects import is_damaged, links_to, objects, remove
 
     try:
         with Repo() as repo:
             found = objects(repo)
     except DvcException as error:
         raise InputError(f"DVC cannot read the project: {error}") from error
-    damaged = [path for path in tqdm(found, desc="verify", unit="object") if is_damaged(path)]
+    with tqdm(found, desc="verify", unit="object") as bar:
+        damaged = [path for path in bar if is_damaged(path)]
     if not damaged:
         sys.stdout.write(f"all {len(found)} objects of the cache are whole\n")
         return 0
     outputs = list(links_to(damaged, Path("data")))
-    for path in [*outputs, *damaged]:
-        path.unlink()
+    remove([*outputs, *damaged])
     lines = [f"{path.parent.name}{path.name}" for path in damaged] + [str(path) for path in outputs]
     sys.stdout.write("".join(f"- {line} was damaged and is removed\n" for line in lines))
     sys.stdout.write("run `dvc repro`, which makes it again, or `dvc pull`, which fetches it from a remote\n")

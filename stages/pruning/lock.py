@@ -12,14 +12,14 @@ from stages.pipeline.store import MANIFEST
 from stages.pruning.items import Item
 from stages.tracking.chain import read_lock
 
-Sizes = dict[int, set[str]]  # MD5s by size in bytes
+Sizes = dict[int | None, set[str]]  # MD5s by size in bytes; None: of those that the cache lacks
 
 
 def used_by_lock(found: Iterable[Item], cache: Path) -> set[Path]:
     """Entries whose files all lie in outputs of dvc.lock, and all entries of a step that has no such entry.
 
     A step that joins its logs' results into new files, as a table, leaves no trace of an entry in its output; so its
-    entries count as used.
+    entries count as used. So does a file that the lock names and the cache lacks: the store may hold the last copy.
 
     Args:
         found: items of the store.
@@ -36,7 +36,7 @@ def used_by_lock(found: Iterable[Item], cache: Path) -> set[Path]:
 
 
 def _objects(cache: Path) -> Sizes:
-    """MD5s of all files of the outputs that dvc.lock names, by their sizes."""
+    """MD5s of all files of the outputs that dvc.lock names, by their sizes in the cache."""
     digests: set[str] = set()
     for link in read_lock().values():
         for output, digest in link.outputs.items():
@@ -44,8 +44,8 @@ def _objects(cache: Path) -> Sizes:
     sizes: Sizes = {}
     for digest in digests:
         path = _object(cache, digest)
-        if path.exists():
-            sizes.setdefault(path.stat().st_size, set()).add(digest)
+        size = path.stat().st_size if path.exists() else None
+        sizes.setdefault(size, set()).add(digest)
     return sizes
 
 
@@ -63,8 +63,9 @@ def _object(cache: Path, digest: str) -> Path:
 
 def _lies_in(entry: Path, objects: Sizes) -> bool:
     files = [file for file in entry.rglob("*") if file.is_file() and file.name != MANIFEST]
-    sized = [(file, objects.get(file.stat().st_size, set())) for file in files]
-    return all(same_size for _, same_size in sized) and all(_md5(file) in same_size for file, same_size in sized)
+    missing = objects.get(None, set())
+    sized = [(file, objects.get(file.stat().st_size, set()) | missing) for file in files]
+    return all(possible for _, possible in sized) and all(_md5(file) in possible for file, possible in sized)
 
 
 def _md5(file: Path) -> str:

@@ -9,13 +9,18 @@ from typing import Any
 
 from stages.tracking.chain import LOCK, Link, parse_lock, read_lock
 from stages.tracking.explanation import flat
-from stages.tracking.revision import resolve, text_at
+from stages.tracking.revision import has_commits, resolve, text_at
 
 _NAMED = 6  # differences of one kind that are named
 
 
 def lock_changes(file: Path, revision: str) -> str:
-    """Why the lock differs from that of a revision; empty where it does not, or the revision has none."""
+    """Why the lock differs from that of a revision; empty where it does not, or the revision has none.
+
+    So it is in a repository without a commit, whose HEAD is nothing yet.
+    """
+    if revision == "HEAD" and not has_commits(Path()):
+        return ""
     commit = resolve(revision, Path())
     committed = text_at(commit, LOCK.as_posix(), Path())
     if committed is None:

@@ -8,11 +8,14 @@ link is never noticed and is handed on by every checkout.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from models.errors import InputError
 
 if TYPE_CHECKING:
     from dvc.repo import Repo
@@ -27,9 +30,14 @@ def objects(repo: Repo) -> list[Path]:
 
 
 def is_damaged(path: Path) -> bool:
-    """Whether an object is not what its name says."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "md5").hexdigest()
+    """Whether an object is not what its name says, or its disk cannot read it (EIO); InputError if we may not."""
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "md5").hexdigest()
+    except OSError as error:
+        if error.errno == errno.EIO:
+            return True
+        raise InputError(f"{path} cannot be read ({error.strerror}), so nothing was judged; mend that first") from error
     return digest != (path.parent.name + path.name).removesuffix(".dir")
 
 
@@ -39,3 +47,12 @@ def links_to(paths: list[Path], folder: Path) -> Iterator[Path]:
     for path in sorted(folder.rglob("*")):
         if path.is_file() and ((stat := path.stat()).st_dev, stat.st_ino) in wanted:
             yield path
+
+
+def remove(paths: list[Path]) -> None:
+    """Remove files; InputError naming the first that may not go."""
+    for path in paths:
+        try:
+            path.unlink()
+        except OSError as error:
+            raise InputError(f"{path} is damaged and cannot be removed ({error.strerror}); remove it") from error

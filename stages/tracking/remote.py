@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +17,9 @@ if TYPE_CHECKING:
 
 
 def not_in_remote(repo: Repo) -> tuple[str | None, list[str]]:
-    """Name of the default remote, None where there is none, and the outputs in the lock that it lacks.
+    """Name of the default remote, None where there is none, and a sentence for each output in the lock that it lacks.
 
-    Of a folder of which the remote holds the list, each missing file is named.
+    Of a folder of which the remote holds the list, each missing file is named; a list that is damaged there is, too.
     """
     name = repo.config["core"].get("remote")
     if not name:
@@ -25,7 +27,7 @@ def not_in_remote(repo: Repo) -> tuple[str | None, list[str]]:
     _require_reachable(repo)
     stages = sorted(repo.index.stages, key=lambda stage: str(stage.addressing))
     outs = [out for stage in stages for out in stage.outs if out.use_cache and out.hash_info]
-    return str(name), [path for out in outs for path in _lacking(repo, out)]
+    return str(name), [line for out in outs for line in _lacking(repo, out, str(name))]
 
 
 def _require_reachable(repo: Repo) -> None:
@@ -37,16 +39,28 @@ def _require_reachable(repo: Repo) -> None:
         pass  # nothing was sent yet
 
 
-def _lacking(repo: Repo, out: Any) -> Iterator[str]:
-    from dvc_data.hashfile.tree import Tree
-
+def _lacking(repo: Repo, out: Any, name: str) -> Iterator[str]:
     remote = repo.cloud.get_remote_odb(hash_name=out.hash_name)
+    missing = f"is not in remote {name!r}; run `make push`"
     if not remote.exists(out.hash_info.value):
-        yield str(out)
+        yield f"{out} {missing}"
     elif out.hash_info.isdir:
-        files = [(key, info.value) for key, _, info in Tree.load(remote, out.hash_info)]
-        held = set(remote.list_oids_exists({oid for _, oid in files}))
-        yield from (f"{out}/{'/'.join(key)}" for key, oid in files if oid not in held)
+        files = _files(remote, out.hash_info.value)
+        if files is None:
+            remedy = f"remove {remote.oid_to_path(out.hash_info.value)}, then `make push`"
+            yield f"{out} cannot come from remote {name!r} (its list is damaged there); {remedy}"
+            return
+        held = set(remote.list_oids_exists(set(files.values())))
+        yield from (f"{out}/{path} {missing}" for path, digest in files.items() if digest not in held)
+
+
+def _files(remote: Any, digest: str) -> dict[str, str] | None:
+    """Digest of each file of a folder by path, as the remote's list has it; None where the list is damaged."""
+    with remote.fs.open(remote.oid_to_path(digest), "rb") as file:
+        content = file.read()
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() != digest.removesuffix(".dir"):
+        return None
+    return {entry["relpath"]: entry["md5"] for entry in json.loads(content)}
 
 
 def push(repo: Repo, everything: bool) -> int:

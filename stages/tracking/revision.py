@@ -22,6 +22,11 @@ def resolve(revision: str, folder: Path) -> str:
     return commits[-1]
 
 
+def has_commits(folder: Path) -> bool:
+    """Whether anything was committed yet."""
+    return _git(folder, "rev-parse", "--verify", "--quiet", "HEAD").returncode == 0
+
+
 def experiment_commits(name: str, folder: Path) -> list[str]:
     """Commits of the DVC experiments of a name, on any baseline; the one of the newest commit last."""
     listed = _git(

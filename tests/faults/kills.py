@@ -114,7 +114,7 @@ class Range:
         """Forget, run, kill, run again; what came of it."""
         self.forget(kill.forgotten)
         after = kill.moment * (1.2 + 0.7 * self.pace * len(kill.forgotten))
-        hit, text = self._killed_run(kill, after)
+        hit, hung, text = self._killed_run(kill, after)
         begin = time.monotonic()
         again = self.project.repro(TARGET, check=False)
         remedy = self._remedy() if again.returncode else ""
@@ -126,11 +126,13 @@ class Range:
         outcome = self._outcome(again.returncode, again.text)
         if remedy and outcome == "right":
             outcome = f"remedied: {remedy}"
+        if hung:  # whatever came after: somebody would have waited for ever
+            outcome = "lost: it hung"
         return {
             **asdict(kill),
             "after_s": round(after, 2),
             "hit": hit,
-            "outcome": outcome if hit else "no kill: the run had ended",
+            "outcome": outcome if hit or hung else "no kill: the run had ended",
             "ran_again": sorted(again.ran),
             "noise": [word for word in NOISE if word in text],
             **({"text": again.text[-2000:]} if again.returncode else {}),
@@ -159,18 +161,19 @@ class Range:
         finally:
             signal.signal(signal.SIGINT, ignored)
 
-    def _killed_run(self, kill: Kill, after: float) -> tuple[str, str]:
-        """Run and send the signal; what it hit, empty where the run ended before, and what the run said."""
+    def _killed_run(self, kill: Kill, after: float) -> tuple[str, bool, str]:
+        """Run and send the signal; what it hit, empty where the run ended before, if it hung, and what it said."""
         output = self.project.folder.with_suffix(".output")
         process = self.start(output)
         time.sleep(after)
-        hit = _signal(process, kill)
+        hit, hung = _signal(process, kill), False
         try:
             process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
-            hit = f"{hit}, and it hung"
+            hung = True
             _end(process.pid)
-        return hit, output.read_text()
+            process.wait()
+        return hit, hung, output.read_text()
 
     def _outcome(self, returncode: int, text: str) -> str:
         if returncode:
@@ -197,8 +200,9 @@ def _remove(path: Path) -> None:
 
 
 def _signal(process: "subprocess.Popen[bytes]", kill: Kill) -> str:
-    """Send the signal as soon as there is somebody of that level to get it."""
-    while process.poll() is None:
+    """Send the signal as soon as there is somebody of that level to get it; who it was, empty if nobody came."""
+    begin = time.monotonic()
+    while process.poll() is None and time.monotonic() - begin < PATIENCE:
         targets = _targets(process.pid, kill.level)
         if targets:
             hit = _name(targets[0])

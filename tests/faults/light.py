@@ -2,9 +2,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """A pipeline of two stages under the real DVC, for faults that are DVC's to meet and ours to explain."""
 
+import contextlib
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -106,3 +109,23 @@ def rot(path: Path, content: bytes | None = None) -> None:
     path.write_bytes(bytes([good[0] ^ 1]) + good[1:] if content is None else content)
     path.chmod(stat.st_mode)
     os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+@contextlib.contextmanager
+def waiting_run(project: Light, *command: str, folder: str = ".") -> Iterator["subprocess.Popen[str]"]:
+    """A DVC at work from a folder of the project: its stage waits until the block ends, and then it ends too."""
+    began, goes_on = project.folder / "began", project.folder / "goes_on"
+    wait = (
+        f"import time; pathlib.Path({str(began)!r}).touch()\n"
+        f"while not pathlib.Path({str(goes_on)!r}).exists(): time.sleep(0.02)\n"
+    )
+    (project.folder / "count.py").write_text(COUNT + wait)
+    run = Light(project.folder / folder).start(*command)
+    try:
+        while not began.exists():
+            assert run.poll() is None, run.communicate()[0]
+            time.sleep(0.02)
+        yield run
+    finally:
+        goes_on.touch()
+        run.communicate()

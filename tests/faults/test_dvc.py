@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from stages.pipeline.code import ROOT
-from tests.faults.light import Light, light_project, rot
+from tests.faults.light import Light, light_project, rot, waiting_run
 
 
 @pytest.fixture
@@ -158,20 +158,14 @@ def test_a_damaged_lock_of_dvc(project: Light) -> None:
 
 def test_two_runs_at_once(project: Light) -> None:
     """The second is refused and told who is at work; the first is not disturbed."""
-    slow = "import time, pathlib; pathlib.Path('began').touch(); time.sleep(4)\n"
-    (project.folder / "count.py").write_text((project.folder / "count.py").read_text() + slow)
-    first = project.start("dvc", "repro")
-    while not (project.folder / "began").exists():
-        assert first.poll() is None
-        time.sleep(0.02)
-    second = project.start("dvc", "repro")
-    assert "is busy" in second.communicate()[0]
-    assert second.returncode != 0
-    assert f"`dvc repro` (process {first.pid}) is at work here: wait for its end" in obstacles(project)
-    mended = project.start("python", "-m", "stages.check", "--mend")
-    assert "is at work here" in mended.communicate()[0]
-    assert mended.returncode == 2
-    first.communicate()
+    with waiting_run(project, "dvc", "repro") as first:
+        second = project.start("dvc", "repro")
+        assert "is busy" in second.communicate()[0]
+        assert second.returncode != 0
+        assert f"`dvc repro` (process {first.pid}) is at work here: wait for its end" in obstacles(project)
+        mended = project.start("python", "-m", "stages.check", "--mend")
+        assert "is at work here" in mended.communicate()[0]
+        assert mended.returncode == 2
     assert first.returncode == 0
     assert obstacles(project) == ""
 
@@ -224,3 +218,40 @@ def test_a_killed_dvc_takes_its_stage_with_it(project: Light) -> None:
         before = tick.read_text() if tick.exists() else ""
         time.sleep(0.5)  # ten ticks
         assert (tick.read_text() if tick.exists() else "") == before
+
+
+def verify(project: Light) -> tuple[int, str]:
+    run = project.start("python", "-m", "stages.verify")
+    text = run.communicate()[0]
+    return run.returncode, text
+
+
+def test_an_object_that_the_disk_cannot_read_is_damaged(project: Light) -> None:
+    """The first page of a process's memory reads as a bad sector does: EIO."""
+    path = project.object_of("data/numbers/1.txt")
+    path.unlink()
+    path.symlink_to("/proc/self/mem")
+    code, text = verify(project)
+    assert code == 1
+    assert f"- {path.parent.name}{path.name} was damaged and is removed" in text
+    assert not path.is_symlink()
+    project.run("dvc", "repro")
+
+
+def test_an_object_that_may_not_be_read_is_named_and_kept(project: Light) -> None:
+    path = project.object_of("data/numbers/1.txt")
+    if os.geteuid():
+        path.chmod(0)
+    else:  # root may read all, but not a link to itself
+        path.unlink()
+        path.symlink_to(path.name)
+    code, text = verify(project)
+    assert code == 2
+    assert re.search(rf"^error: \S*{path.parent.name}/{path.name} cannot be read \(", text, re.MULTILINE)
+    assert path.is_symlink() or path.exists()
+
+
+def test_the_first_run_has_no_commit_to_differ_from(project: Light) -> None:
+    shutil.rmtree(project.folder / ".git")
+    project.run("git", "init", "--quiet")
+    assert project.run("python", "-m", "stages.explain", "--changes") == ""

@@ -27,6 +27,14 @@ def test_a_kill_at_a_random_moment(level: str, sent: str, field: Range) -> None:
     assert not {"Segmentation fault", "leaked", "exited with -11"} & set(result["noise"])
 
 
+def test_a_run_that_hangs_is_lost(field: Range, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DVC is stopped and never goes on; that the next run makes all good does not make this right."""
+    monkeypatch.setattr("tests.faults.kills.PATIENCE", 1.0)
+    result = field.strike(Kill(0, (field.stages[-1],), "dvc", "SIGSTOP", 0.1))
+    assert result["outcome"] == "lost: it hung"
+    assert field.project.digests() == field.digests
+
+
 def test_the_sequence_of_kills_is_a_matter_of_the_seed() -> None:
     stages = ["a", "b", "c"]
     assert [draw(8, number, stages) for number in range(50)] == [draw(8, number, stages) for number in range(50)]

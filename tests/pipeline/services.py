@@ -71,7 +71,7 @@ def shared_folder(folder: Path) -> Iterator[Remote]:
 def s3(folder: Path) -> Iterator[Remote]:
     """An S3 server with one bucket."""
     pytest.importorskip("dvc_s3", reason="needs the extra s3")
-    server = pytest.importorskip("moto.server", reason="needs the extra test-full: an S3 server")
+    server = pytest.importorskip("moto.server", reason="needs the extra test: an S3 server")
     import boto3
 
     keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x", "AWS_DEFAULT_REGION": "us-east-1"}

@@ -120,6 +120,15 @@ def test_by_the_lock() -> None:
     assert used == {by_text()["4"], by_text()["25"], Path(".scratch/join/key")}
 
 
+def test_what_the_lock_names_and_the_cache_lost_stays() -> None:
+    """The store holds the last copy of c.txt; that of a.txt is in the cache, and b.txt is in no output."""
+    compute_powers()
+    cache = write_lock({"power": {"a.txt": b"4", "c.txt": b"25"}})
+    digest = hashlib.md5(b"25").hexdigest()
+    (cache / "files/md5" / digest[:2] / digest[2:]).unlink()
+    assert used_by_lock(items(Path(".scratch")), cache) == {by_text()["4"], by_text()["25"]}
+
+
 def test_a_lock_whose_cache_is_elsewhere_cannot_judge() -> None:
     compute_powers()
     write_lock({"power": {"a.txt": b"4"}})

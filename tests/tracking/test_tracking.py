@@ -133,6 +133,25 @@ def test_what_the_remote_lacks_is_named_until_it_is_pushed(original: Path, clone
     assert text.splitlines()[1:] == ["- data/parts/b.txt is not in remote 'share'; run `make push`"]
 
 
+@pytest.mark.parametrize("content", ["[{", "{}", '[{"relpath": "a.txt"}]'])
+def test_a_damaged_list_in_the_remote_is_named_and_can_be_sent_again(
+    original: Path, clone: Path, tmp_path: Path, content: str
+) -> None:
+    for folder in (original, clone):
+        run(folder, "dvc", "remote", "add", "--force", "--local", "--default", "share", str(tmp_path / "share"))
+    run(original, "dvc", "push")
+    listing = next((tmp_path / "share/files/md5").rglob("*.dir"))
+    listing.chmod(0o644)
+    listing.write_text(content)
+    code, text = check(clone)
+    assert code == 1
+    said = "data/parts cannot come from remote 'share' (its list is damaged there); remove"
+    assert text.splitlines()[1:] == [f"- {said} {listing}, then `make push`"]
+    listing.unlink()
+    run(original, sys.executable, "-P", "-m", "stages.push")
+    assert check(clone)[0] == 0
+
+
 def test_explanation_names_the_whole_chain(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(clone)
     text = explain(Path("metrics/val.json"))
