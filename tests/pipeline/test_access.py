@@ -29,6 +29,8 @@ FREE = {
     ".dvc/": "the same",
     ".dvcignore": "the same",
 }
+# Declared and not read by the small run, each with its reason.
+UNREAD = {"teach": "its frames and ground are for a teacher, and the default has none"}
 # Outside the project, where strace sees it: the machine, Python and its packages.
 PYTHON = (sys.prefix, str(Path(sys.prefix).resolve()), sys.base_prefix, PACKAGES)
 SYSTEM = ("/usr/", "/lib", "/etc/", "/proc/", "/sys/", "/dev/", "/var/lib/", *PYTHON)
@@ -108,6 +110,7 @@ def undeclared(stage: Declared, access: Access, folder: Path) -> list[str]:
         f"{stage.name} never reads {dep}"
         for dep in sorted(stage.deps)
         if dep.startswith("data/")
+        and stage.name not in UNREAD
         and not is_empty(folder / dep)
         and not any(below(name, {dep}) for name in access.read)
     ]
