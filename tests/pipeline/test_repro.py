@@ -88,9 +88,12 @@ def test_a_parameter_reruns_only_what_it_touches_and_back_again_nothing(project:
     assert project.status() == ""
 
 
-def test_nothing_that_the_lock_uses_may_be_pruned(project: Project) -> None:
-    """Each result in the store has been computed once and lies in an output, so that no entry is unused."""
+def test_nothing_that_the_lock_uses_is_pruned(project: Project) -> None:
+    """What other values of parameters left goes; every result that lies in an output stays."""
+    project.run("python", "-m", "stages.prune", "--unused", "--delete")
     assert "can go" in project.run("python", "-m", "stages.prune", "--unused").stdout
+    assert "2/2 logs, 2 from the store" in project.repro("--force", "--single-item", "truth@val").text
+    assert project.status() == ""
 
 
 EVERY = ("train", "val", "test")
