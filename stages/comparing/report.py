@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from stages.comparing.methods import Method
+from stages.evaluation.find import find
 from stages.evaluation.protocol import require_same
 
 _COLUMNS = (
@@ -44,7 +45,7 @@ def _changes(method: Method) -> str:
 
 def _row(name: str, labels: str, content: Mapping[str, Any], key: str) -> str:
     intervals = content.get("intervals", {}).get(key, {})
-    cells = [_cell(_at(content[key], path), _at(intervals, path)) for _, path in _COLUMNS]
+    cells = [_cell(find(content[key], path), find(intervals, path)) for _, path in _COLUMNS]
     return f"| {name} | {labels} | " + " | ".join(cells) + " |"
 
 
@@ -62,11 +63,3 @@ def _note(content: Mapping[str, Any]) -> str:
         note += f" In brackets the {intervals['level']:.0%} interval of {intervals['resamples']} resamples of"
         note += f" {intervals['units']} {intervals['unit']}."
     return note
-
-
-def _at(content: Any, path: Sequence[str]) -> Any:
-    for key in path:
-        if not isinstance(content, Mapping) or key not in content:
-            return None
-        content = content[key]
-    return content

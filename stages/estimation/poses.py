@@ -66,7 +66,8 @@ def sweep_poses(poses: Poses, files: list[Path], time_ns: list[int] | None) -> t
         InputError: the poses do not belong to the sweeps.
     """
     if poses.time_ns is not None and time_ns is not None:
-        return np.stack([_at(poses, time, file) for time, file in zip(time_ns, files, strict=True)]), time_ns
+        times = poses.time_ns.tolist()
+        return np.stack([_at(poses, times, t, file) for t, file in zip(time_ns, files, strict=True)]), time_ns
     if len(poses.world_SE3_ego) == len(files):
         return poses.world_SE3_ego, time_ns if poses.time_ns is None else poses.time_ns.tolist()
     names = [stem(file) for file in files]
@@ -98,12 +99,10 @@ def _array(path: Path) -> Rows:
     return from_matrices(path, array)
 
 
-def _at(poses: Poses, time: int, file: Path) -> Float64:
+def _at(poses: Poses, times: list[int], time: int, file: Path) -> Float64:
     """The pose at a time: a stored one, or between two by a straight line and an even turn."""
     from scipy.spatial.transform import Rotation, Slerp
 
-    assert poses.time_ns is not None
-    times = poses.time_ns.tolist()
     after = bisect_left(times, time)
     around = [row for row in (after - 1, after) if 0 <= row < len(times)]
     nearest = min(around, key=lambda row: abs(times[row] - time))

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from models.errors import InputError
 from stages.evaluation.bootstrap import intervals
+from stages.evaluation.find import find
 from stages.evaluation.headline import HEADLINE
 from stages.evaluation.protocol import require_same
 
@@ -65,9 +66,8 @@ def read_report(path: Path) -> dict[str, Any]:
 
 
 def _value(metrics: Any, path: tuple[str, ...]) -> float | None:
-    for key in path:
-        metrics = metrics.get(key) if isinstance(metrics, Mapping) else None
-    return float(metrics) if isinstance(metrics, int | float) else None
+    value = find(metrics, path)
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _number(value: float | None) -> str:

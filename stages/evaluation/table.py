@@ -5,6 +5,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from stages.evaluation.find import find
+
 _ROWS = (
     ("Dynamic, normalised, 35 m", None),
     ("  mean", ("bucketed", "dynamic", "mean")),
@@ -46,7 +48,7 @@ def headline_table(report: Mapping[str, Any], predictions: Sequence[str]) -> str
 def interval_note(report: Mapping[str, Any], predictions: Sequence[str]) -> str:
     """The interval of the first prediction's mean Dynamic, in a sentence; empty where there is none."""
     intervals = report.get("intervals", {})
-    bounds = _find(intervals.get(predictions[0], {}), ("bucketed", "dynamic", "mean"))
+    bounds = find(intervals.get(predictions[0], {}), ("bucketed", "dynamic", "mean"))
     if bounds is None:
         return ""
     return (
@@ -56,14 +58,5 @@ def interval_note(report: Mapping[str, Any], predictions: Sequence[str]) -> str:
 
 
 def _cell(metrics: Mapping[str, Any], path: tuple[str, ...]) -> str:
-    value = _find(metrics, path)
+    value = find(metrics, path)
     return "-" if value is None else f"{value:.4f}"
-
-
-def _find(metrics: Mapping[str, Any], path: tuple[str, ...]) -> Any:
-    node: Any = metrics
-    for key in path:
-        if not isinstance(node, Mapping) or key not in node:
-            return None
-        node = node[key]
-    return node

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stages.rendering.find import find
+from stages.evaluation.find import find
 from stages.rendering.html import figure, numbers
 from stages.rendering.svg import Dot, dot_chart, legend, line_chart
 

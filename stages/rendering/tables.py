@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from stages.evaluation.find import find
 from stages.rendering.charts import CLASSES, PREDICTIONS
-from stages.rendering.find import find
 from stages.rendering.html import number, table
 
 _Path = tuple[str, ...]

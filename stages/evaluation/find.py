@@ -2,15 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Entries of a metric file by their path."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
-def find(content: Mapping[str, Any], path: tuple[str, ...]) -> Any:
+def find(content: Any, path: Sequence[str]) -> Any:
     """The entry at a path, None where there is none."""
-    node: Any = content
     for key in path:
-        if not isinstance(node, Mapping) or key not in node:
+        if not isinstance(content, Mapping) or key not in content:
             return None
-        node = node[key]
-    return node
+        content = content[key]
+    return content
