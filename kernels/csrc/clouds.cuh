@@ -53,12 +53,13 @@ struct Clouds {
     Cloud cloud[2];
     float limit;             // greatest squared distance that counts
     int first;               // the cloud to begin with
-    u32* barrier;            // blocks that have arrived; zero at first
+    u32* barrier;            // blocks that have arrived, and packets of either cloud that gave up; zero at first
     int several;             // how many clouds to build
     int phase;               // of the build: -1 for all of them, one after the other
+    u32* apart[2];           // packets of either cloud that gave up
 };
 
-static_assert(sizeof(Cloud) == 888 && sizeof(Clouds) == 2 * 888 + 24, "twin of layout.py");
+static_assert(sizeof(Cloud) == 888 && sizeof(Clouds) == 2 * 888 + 40, "twin of layout.py");
 
 struct Part {                // where a block lies
     int sample;

@@ -4,7 +4,6 @@
 // Compile without contraction (--fmad=false): a rounded distance to a box never exceeds the one to a point inside.
 
 #define GROUP (32 / LANES)   // queries in a packet, one warp each
-#define EACH (LEAF / LANES)  // points of a leaf that a lane measures
 static_assert((LANES & (LANES - 1)) == 0 && LANES >= 1 && LANES <= LEAF,
               "lanes must be a power of two and at most the points of a leaf");
 static_assert((WARPS & (WARPS - 1)) == 0 && WARPS >= 1 && WARPS <= 32, "warps must be a power of two from 1 to 32");
@@ -47,28 +46,40 @@ __device__ inline u64 greatest(u64 value) {
     return (u64)high << 32 | low;
 }
 
-// What this lane measures of a leaf: EACH neighbouring points, one coordinate.
-__device__ inline void load_each(float* values, const float* from) {
-#if EACH % 4 == 0
-    #pragma unroll
-    for (int i = 0; i < EACH; i += 4) {
-        float4 four = ((const float4*)from)[i / 4];
-        values[i] = four.x; values[i + 1] = four.y; values[i + 2] = four.z; values[i + 3] = four.w;
+// What a lane measures of a leaf: EACH neighbouring points, one coordinate.
+template <int EACH> __device__ inline void load_each(float* values, const float* from) {
+    if (EACH % 4 == 0) {
+        #pragma unroll
+        for (int i = 0; i < EACH; i += 4) {
+            float4 four = ((const float4*)from)[i / 4];
+            values[i] = four.x; values[i + 1] = four.y; values[i + 2] = four.z; values[i + 3] = four.w;
+        }
+    } else {
+        #pragma unroll
+        for (int i = 0; i < EACH; i++) values[i] = from[i];
     }
-#else
-    #pragma unroll
-    for (int i = 0; i < EACH; i++) values[i] = from[i];
-#endif
 }
 
-// Measure all points of a leaf. Most leaves improve nothing: rows and the bounds of the packet are only looked at if one
-// does.
-__device__ inline void measure(Packet& packet, const float* leaf) {
+// Least over the SHARING neighbouring lanes that share a query.
+template <int SHARING> __device__ inline u64 least_of(u64 value) {
+    if (SHARING == 32) {
+        u32 high = warp_min((u32)(value >> 32));
+        return (u64)high << 32 | warp_min((u32)(value >> 32) == high ? (u32)value : FULL);
+    }
+    #pragma unroll
+    for (int step = 1; step < SHARING; step *= 2) value = min(value, __shfl_xor_sync(FULL, value, step));
+    return value;
+}
+
+// Measure all points of a leaf, SHARING lanes for each query. Most leaves improve nothing: rows and the bounds of the
+// packet are only looked at if one does.
+template <int SHARING> __device__ inline void measure(Packet& packet, const float* leaf) {
+    const int APART = SHARING < LEAF ? SHARING : LEAF, EACH = LEAF / APART;
     float x[EACH], y[EACH], z[EACH], squared[EACH], least = INFINITE;
-    leaf += threadIdx.x % LANES * EACH;
-    load_each(x, leaf);
-    load_each(y, leaf + LEAF);
-    load_each(z, leaf + 2 * LEAF);
+    leaf += threadIdx.x % APART * EACH;
+    load_each<EACH>(x, leaf);
+    load_each<EACH>(y, leaf + LEAF);
+    load_each<EACH>(z, leaf + 2 * LEAF);
     #pragma unroll
     for (int i = 0; i < EACH; i++) {
         float dx = packet.query.x - x[i], dy = packet.query.y - y[i], dz = packet.query.z - z[i];
@@ -77,75 +88,78 @@ __device__ inline void measure(Packet& packet, const float* leaf) {
     }
     packet.patience--;
     if (__any_sync(FULL, least <= __uint_as_float((u32)(packet.best >> 32)))) {
-        load_each(x, leaf + 3 * LEAF);
+        load_each<EACH>(x, leaf + 3 * LEAF);
+        u32 row = FULL;
         #pragma unroll
-        for (int i = 0; i < EACH; i++) packet.best = min(packet.best, rank_of(squared[i], __float_as_uint(x[i])));
-        #pragma unroll
-        for (int step = 1; step < LANES; step *= 2)
-            packet.best = min(packet.best, __shfl_xor_sync(FULL, packet.best, step));
-        packet.worst = greatest(packet.best);
+        for (int i = 0; i < EACH; i++) if (squared[i] == least) row = min(row, __float_as_uint(x[i]));
+        packet.best = least_of<SHARING>(min(packet.best, rank_of(least, row)));
+        packet.worst = SHARING == 32 ? packet.best : greatest(packet.best);
     }
     if (packet.patience == 0) packet.worst = 0;
 }
 
-// The lane whose bound is least among those that can still improve the packet, or -1.
+// The lane whose box is nearest among those that can still improve the packet, or -1. Five bits of the distance make room
+// for the lane, so that one reduction tells it: of boxes that far alike any may be next.
 __device__ inline int nearest_lane(u64 bound, u64 worst) {
-    u32 high = bound < worst ? (u32)(bound >> 32) : FULL;
-    u32 least = warp_min(high);
-    if (least == FULL) return -1;
-    return __ffs(__ballot_sync(FULL, high == least)) - 1;
+    u32 least = warp_min(bound < worst ? ((u32)(bound >> 32) & ~31u) | threadIdx.x % 32 : FULL);
+    return least == FULL ? -1 : (int)(least % 32);
 }
 
-__device__ inline void search_tile(Packet& packet, const Cloud& target, int tile) {
+// The sample of the other cloud, read once from the arguments of the kernel.
+struct Target {
+    const float* points;
+    const Box* leaves;
+    const Box* tiles;
+    const u32* supers;
+    int super;           // its first one
+    int tile;            // its first one
+    int count;           // of its tiles
+};
+
+__device__ inline Target target_of(const Cloud& cloud, int sample) {
+    Target target;
+    target.points = cloud.points;
+    target.leaves = cloud.leaves;
+    target.tiles = cloud.tiles;
+    target.supers = cloud.supers;
+    target.super = first_super(cloud, sample);
+    target.tile = cloud.block[sample] * TILES;
+    target.count = (cloud.block[sample + 1] - cloud.block[sample]) * TILES;
+    return target;
+}
+
+template <int SHARING> __device__ inline void search_tile(Packet& packet, const Target& target, int tile) {
     int lane = threadIdx.x % 32;
     u64 near = bound(packet.box, load_box(&target.leaves[tile * FAN + lane]));
     if (--packet.patience == 0) packet.worst = 0;
+    const float* leaves = target.points + (long long)tile * (FAN * 4 * LEAF);
     for (int next; (next = nearest_lane(near, packet.worst)) >= 0;) {
         if (lane == next) near = ~0ull;
-        const float* leaves = target.points + (long long)tile * (FAN * 4 * LEAF);
-        measure(packet, leaves + next * (4 * LEAF));
+        measure<SHARING>(packet, leaves + next * (4 * LEAF));
     }
 }
 
-__device__ inline void search_super(Packet& packet, const Cloud& target, int tile, int tiles) {
+template <int SHARING> __device__ inline void search_super(Packet& packet, const Target& target, int tile, int tiles) {
     int lane = threadIdx.x % 32;
     u64 near = lane < tiles ? bound(packet.box, load_box(&target.tiles[tile + lane])) : ~0ull;
     for (int next; (next = nearest_lane(near, packet.worst)) >= 0;) {
         if (lane == next) near = ~0ull;
-        search_tile(packet, target, tile + next);
+        search_tile<SHARING>(packet, target, tile + next);
     }
 }
 
-__device__ inline void search_sample(Packet& packet, const Cloud& target, int sample) {
+template <int SHARING> __device__ inline void search_sample(Packet& packet, const Target& target) {
     int lane = threadIdx.x % 32;
-    int tile = target.block[sample] * TILES, node = first_super(target, sample);
-    int tiles = (target.block[sample + 1] - target.block[sample]) * TILES;
-    for (int from = 0; from * FAN < tiles; from += FAN) {
+    for (int from = 0; from * FAN < target.count; from += FAN) {
         int own = from + lane;
-        u64 near = own * FAN < tiles ? bound(packet.box, load_super(target.supers + (long long)(node + own) * 8)) : ~0ull;
+        u64 near = own * FAN < target.count
+            ? bound(packet.box, load_super(target.supers + (long long)(target.super + own) * 8)) : ~0ull;
         for (int next; (next = nearest_lane(near, packet.worst)) >= 0;) {
             if (lane == next) near = ~0ull;
             int begin = (from + next) * FAN;
-            search_super(packet, target, tile + begin, min(FAN, tiles - begin));
+            search_super<SHARING>(packet, target, target.tile + begin, min(FAN, target.count - begin));
         }
     }
-}
-
-// Queries too far apart to share a box: the whole warp for one after the other, each starting from its best so far.
-__device__ inline void search_apart(Packet& packet, const Cloud& target, int sample) {
-    u64 best = packet.best;
-    for (int turn = 0; turn < GROUP; turn++) {
-        bool own = (int)(threadIdx.x % 32) / LANES == turn;
-        float x = __shfl_sync(FULL, packet.query.x, turn * LANES), y = __shfl_sync(FULL, packet.query.y, turn * LANES),
-              z = __shfl_sync(FULL, packet.query.z, turn * LANES);
-        packet.best = own ? best : 0ull;
-        packet.worst = greatest(packet.best);
-        packet.box = box_of(x, y, z, 0);
-        packet.patience = 0;  // never again
-        search_sample(packet, target, sample);
-        if (own) best = packet.best;
-    }
-    packet.best = best;
 }
 
 // A query pulls on the point that it chose. Integers add up to the same in any order.
@@ -157,34 +171,64 @@ __device__ inline void pull(const Cloud& target, u32 chosen, const float4& query
     atomicAdd(sum + 2, (u64)__double2ll_rn(((double)point[2] - (double)query.z) * target.scale));
 }
 
-// One warp for GROUP queries that lie next to each other in search order, LANES lanes for each.
+// What a query found. The last answer is final: until then, it is where the search goes on from.
+__device__ inline void answer(const Cloud& queries, const Cloud& target, const Packet& packet, u32 row, bool last) {
+    bool found = (u32)packet.best != FULL;
+    queries.index[row] = found ? (long long)(u32)packet.best : -1ll;
+    queries.distance[row] = found ? __uint_as_float((u32)(packet.best >> 32)) : INFINITE;
+    if (last && found && target.pulls) pull(target, (u32)packet.best, packet.query);
+}
+
+// Query `slot` of the search order; its row.
+__device__ inline u32 load_query(Packet& packet, const Cloud& queries, int slot) {
+    const float* own = queries.points + (long long)(slot / LEAF) * (4 * LEAF) + slot % LEAF;
+    packet.query = make_float4(own[0], own[LEAF], own[2 * LEAF], 0.0f);
+    return __float_as_uint(own[3 * LEAF]);
+}
+
+// One warp for GROUP queries that lie next to each other in search order, LANES lanes for each. Where they lie too far
+// apart to share a box, it leaves what it found so far and their names to `search_apart`.
 extern "C" __global__ void __launch_bounds__(32 * WARPS, RESIDENT) search(const __grid_constant__ Clouds clouds) {
     int direction = clouds.first + blockIdx.y;
     const Cloud& queries = clouds.cloud[direction];
     const Cloud& target = clouds.cloud[1 - direction];
-    int packet_index = blockIdx.x * WARPS + threadIdx.x / 32;
-    int block = packet_index / (BLOCK / GROUP);
+    int number = blockIdx.x * WARPS + threadIdx.x / 32;
+    int block = number / (BLOCK / GROUP);
     if (block >= queries.block[queries.samples]) return;
     Part part = part_of(queries, block);
-    int within = packet_index % (BLOCK / GROUP) * GROUP;
-    if (part.start + within >= part.count) return;
+    if (part.start + number % (BLOCK / GROUP) * GROUP >= part.count) return;
 
     Packet packet;
-    int slot = block * BLOCK + within + threadIdx.x % 32 / LANES;
-    const float* own = queries.points + (long long)(slot / LEAF) * (4 * LEAF) + slot % LEAF;
-    packet.query = make_float4(own[0], own[LEAF], own[2 * LEAF], 0.0f);
-    u32 row = __float_as_uint(own[3 * LEAF]);
+    u32 row = load_query(packet, queries, number * GROUP + threadIdx.x % 32 / LANES);
     bool finite = packet.query.x == packet.query.x;
     packet.best = finite ? rank_of(clouds.limit, FULL) : 0ull;
     packet.worst = greatest(packet.best);
     packet.box = box_around_warp(box_of(packet.query.x, packet.query.y, packet.query.z, 0));
     packet.patience = PATIENCE;
-    search_sample(packet, target, part.sample);
-    if (packet.patience <= 0) search_apart(packet, target, part.sample);
+    search_sample<LANES>(packet, target_of(target, part.sample));
+    bool last = packet.patience > 0;
+    if (!finite) packet.best = rank_of(INFINITE, FULL);
+    if (!last && threadIdx.x % 32 == 0) clouds.apart[direction][atomicAdd(&clouds.barrier[1 + direction], 1u)] = number;
+    if (row != FULL && threadIdx.x % LANES == 0) answer(queries, target, packet, row, last);
+}
 
-    if (row == FULL || threadIdx.x % LANES != 0) return;
-    bool found = finite && (u32)packet.best != FULL;
-    queries.index[row] = found ? (long long)(u32)packet.best : -1ll;
-    if (found && target.pulls) pull(target, (u32)packet.best, packet.query);
-    queries.distance[row] = found ? __uint_as_float((u32)(packet.best >> 32)) : INFINITE;
+// One warp for each query of the packets that gave up, from the best that it has.
+extern "C" __global__ void __launch_bounds__(32 * WARPS, RESIDENT) search_apart(const __grid_constant__ Clouds clouds) {
+    int direction = clouds.first + blockIdx.y;
+    const Cloud& queries = clouds.cloud[direction];
+    const Cloud& target = clouds.cloud[1 - direction];
+    int items = clouds.barrier[1 + direction] * GROUP;
+    for (int item = blockIdx.x * WARPS + threadIdx.x / 32; item < items; item += gridDim.x * WARPS) {
+        int slot = clouds.apart[direction][item / GROUP] * GROUP + item % GROUP;
+        Packet packet;
+        u32 row = load_query(packet, queries, slot);
+        if (row == FULL || packet.query.x != packet.query.x) continue;
+        float distance = queries.distance[row];
+        packet.best = distance < INFINITE ? rank_of(distance, (u32)queries.index[row]) : rank_of(clouds.limit, FULL);
+        packet.worst = packet.best;
+        packet.box = box_of(packet.query.x, packet.query.y, packet.query.z, 0);
+        packet.patience = 0;  // never again
+        search_sample<32>(packet, target_of(target, part_of(queries, slot / BLOCK).sample));
+        if (threadIdx.x % 32 == 0) answer(queries, target, packet, row, true);
+    }
 }

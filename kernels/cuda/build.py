@@ -9,6 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from kernels.cuda.layout import Shape
 
 SOURCES = ("clouds.cuh", "order.cu", "boxes.cu", "nearest.cu", "chamfer.cu")
@@ -42,7 +44,7 @@ def machine_code(arch: str, shape: Shape) -> tuple[bytes, bool]:
         RuntimeError: no NVRTC here, or it cannot compile for this GPU; one sentence says why.
     """
     text = source_text()
-    key = hashlib.sha256(repr((text, arch, shape, OPTIONS, compiler_version())).encode()).hexdigest()[:32]
+    key = hashlib.sha256(repr((text, arch, shape, OPTIONS, compiler_release())).encode()).hexdigest()[:32]
     folder = cache_folder()
     file = None if folder is None else folder / f"{arch}-{key}.kernels"
     kept = None if file is None else _kept(file)
@@ -77,6 +79,18 @@ def compile_source(text: str, arch: str, shape: Shape) -> bytes:
         return bytes(Program(text, "c++", options).compile("cubin").code)
     except Exception as error:  # cuda-core has its own exception types, and its versions differ in them
         raise RuntimeError(f"NVRTC {version} could not build the kernels for {arch}: {_complaint(error)}") from error
+
+
+def compiler_release() -> str:
+    """What tells one NVRTC from another: its wheel beside torch, such as `nvidia_cuda_nvrtc-13.0.88`, else its version.
+
+    Loading the library only to ask for its version is most of a start with a filled cache.
+
+    Raises:
+        RuntimeError: as `compiler_version`.
+    """
+    wheels = list(Path(torch.__file__).parents[1].glob("nvidia_cuda_nvrtc*.dist-info"))
+    return wheels[0].stem if len(wheels) == 1 else compiler_version()
 
 
 def compiler_version() -> str:

@@ -12,7 +12,7 @@ from torch.autograd.function import once_differentiable
 
 from kernels.cuda.driver import Launcher, on_device
 from kernels.cuda.layout import BLOCK, CHAMFER, HEAD, SAMPLES, SHAPE, TAIL, Layout, layouts
-from kernels.cuda.tree import BoxSearch, Tree, allocate, build, pack, search, squared_limit
+from kernels.cuda.tree import BoxSearch, Tree, allocate, build, pack, packets, search, squared_limit
 
 INTEGER_BITS = 62  # of the sums of pulls, one to spare
 
@@ -72,7 +72,7 @@ class ChamferFunction(torch.autograd.Function):
         gradients = [torch.empty_like(cloud) if want else None for cloud, want in zip((a, b), wanted, strict=True)]
         places = [0 if gradient is None else gradient.data_ptr() for gradient in gradients]
         sides = _sides((a, b), index, pulls, ctx.wanted, ctx.cap)
-        tail = TAIL.pack(0.0, 0 if wanted[0] else 1, 0, 0, 0)
+        tail = TAIL.pack(0.0, 0 if wanted[0] else 1, 0, 0, 0, 0, 0)
         stride = upstream.stride(0)
         with on_device(upstream.device):
             launch = Launcher(upstream.device)
@@ -127,18 +127,19 @@ def _launch_part(
     places: tuple[int, int],
 ) -> None:
     """Search both ways between the samples of one launch; write their counts and losses to the two places."""
-    blocks, first_rows = sum(layout.blocks for layout in pair), [layout.first_row for layout in pair]
+    blocks, rows = sum(layout.blocks for layout in pair), sum(layout.rows for layout in pair)
     sources = [(side.cloud, layout) for side, layout in zip(sides, pair, strict=True)][: 1 if prepared else 2]
-    # Sums and counts of the blocks for `reduce`, then the squared distances.
-    trees, barrier, sums = allocate(launch, sources, 12 * blocks + 4 * sum(layout.rows for layout in pair))
-    counts, distance = sums + 8 * blocks, sums + 12 * blocks
+    # Sums and counts of the blocks for `reduce`, the squared distances, and the packets that give up.
+    trees, barrier, sums = allocate(launch, sources, 12 * blocks + 4 * rows + 4 * sum(map(packets, pair)))
+    counts, distance, apart = sums + 8 * blocks, sums + 12 * blocks, sums + 12 * blocks + 4 * rows
+    first_rows = [layout.first_row for layout in pair]
     distances = distance - 4 * first_rows[0], distance + 4 * (pair[0].rows - first_rows[1])
     ready = [*trees, prepared] if prepared else trees
     first, second = (
         tree.struct(side.index, at, side.pulls, side.scale)
         for tree, side, at in zip(ready, sides, distances, strict=True)
     )
-    clouds = pack(first, second, limit, barrier, len(trees))
+    clouds = pack(first, second, limit, barrier, len(trees), (apart, apart + 4 * packets(pair[0])))
     build(launch, clouds, [tree.layout for tree in trees])
     search(launch, clouds, pair)
     chamfer = CHAMFER.pack(sums, counts, trees[0].tickets, *places, 0, 0, 0, 0, 0)

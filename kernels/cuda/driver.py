@@ -16,7 +16,7 @@ from kernels.cuda.build import compiler_version, machine_code
 from kernels.cuda.layout import SHAPE, Shape
 
 DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
-KERNELS = ("build", "search", "reduce", "gradient")
+KERNELS = ("build", "search", "search_apart", "reduce", "gradient")
 BUILD_THREADS = 1024
 
 _lock = threading.Lock()

@@ -14,7 +14,7 @@ LEAST_BITS, MOST_BITS = 12, 20  # of the table of cells
 POINTERS = 12  # at the head of a Cloud
 HEAD = struct.Struct(f"<{POINTERS}Qd")  # a Cloud is this
 TABLE = struct.Struct(f"<{3 * (SAMPLES + 1)}ii")  # and this
-TAIL = struct.Struct("<fiQii")  # the end of Clouds
+TAIL = struct.Struct("<fiQii2Q")  # the end of Clouds
 CHAMFER = struct.Struct("<8Qii")
 
 
@@ -24,9 +24,9 @@ class Shape:
 
     leaf: int = 32  # points in a leaf: a power of two from 2 to 32
     lanes: int = 4  # lanes that share a query: a power of two, at most leaf
-    patience: int = 64  # visits that a packet of queries makes together, at least 1
-    warps: int = 8  # packets in a block of the search: a power of two from 1 to 32
-    resident: int = 4  # blocks of the search that a multiprocessor must hold, at least 1
+    patience: int = 48  # visits that a packet of queries makes together, at least 1
+    warps: int = 4  # packets in a block of the search: a power of two from 1 to 32
+    resident: int = 10  # blocks of the search that a multiprocessor must hold, at least 1
 
 
 SHAPE = Shape()

@@ -55,9 +55,14 @@ def allocate(launch: Launcher, clouds: Sequence[tuple[Tensor, Layout]], more: in
     return trees, zero_at, at
 
 
-def pack(first: bytes, second: bytes, limit: float, barrier: int, several: int) -> bytes:
+def pack(first: bytes, second: bytes, limit: float, barrier: int, several: int, lists: Sequence[int] = (0, 0)) -> bytes:
     """The Clouds struct, with the first cloud as the one to begin with."""
-    return b"".join((first, second, TAIL.pack(limit, 0, barrier, several, -1)))
+    return b"".join((first, second, TAIL.pack(limit, 0, barrier, several, -1, *lists)))
+
+
+def packets(layout: Layout) -> int:
+    """Packets of queries in a cloud."""
+    return layout.blocks * BLOCK * SHAPE.lanes // FAN
 
 
 def build(launch: Launcher, clouds: bytes, layouts: Sequence[Layout]) -> None:
@@ -68,8 +73,9 @@ def build(launch: Launcher, clouds: bytes, layouts: Sequence[Layout]) -> None:
 def search(launch: Launcher, clouds: bytes, layouts: Sequence[Layout]) -> None:
     """Search from the first cloud to the second, or both ways."""
     threads = FAN * SHAPE.warps
-    blocks = max(layout.blocks for layout in layouts) * BLOCK * SHAPE.lanes // threads
+    blocks = max(packets(layout) for layout in layouts) // SHAPE.warps
     launch("search", blocks, len(layouts), threads, clouds)
+    launch("search_apart", min(blocks, 2 * launch.resident), len(layouts), threads, clouds)
 
 
 def squared_limit(cap: float | None) -> float:
@@ -118,9 +124,9 @@ class BoxSearch:
             launch = Launcher(self.device)
             answers = Answers([query.shape[0]], self.device)
             for layout, target in zip(layouts(tuple(offsets), SHAPE), self.trees, strict=True):
-                trees, barrier, _ = allocate(launch, [(query, layout)])
+                trees, barrier, given_up = allocate(launch, [(query, layout)], 4 * packets(layout))
                 ends = trees[0].struct(*answers.addresses(0)), target.struct()
-                clouds = pack(*ends, squared_limit(cap), barrier, 1)
+                clouds = pack(*ends, squared_limit(cap), barrier, 1, (given_up, 0))
                 build(launch, clouds, [layout])
                 search(launch, clouds, [layout])
         return answers.of(0)
@@ -134,10 +140,12 @@ def search_pair(
         launch = Launcher(a.device)
         answers = Answers([a.shape[0], b.shape[0]] if both else [a.shape[0]], a.device)
         for pair in zip(layouts(tuple(a_offsets), SHAPE), layouts(tuple(b_offsets), SHAPE), strict=True):
-            (first, second), barrier, _ = allocate(launch, [(a, pair[0]), (b, pair[1])])
+            sources, more = [(a, pair[0]), (b, pair[1])], 4 * sum(map(packets, pair))
+            (first, second), barrier, given_up = allocate(launch, sources, more)
             back = answers.addresses(1) if both else (0, 0)
             ends = first.struct(*answers.addresses(0)), second.struct(*back)
-            clouds = pack(*ends, squared_limit(cap), barrier, 2)
+            lists = given_up, given_up + 4 * packets(pair[0])
+            clouds = pack(*ends, squared_limit(cap), barrier, 2, lists)
             build(launch, clouds, pair)
             search(launch, clouds, pair if both else pair[:1])
     return answers

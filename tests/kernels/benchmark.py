@@ -8,10 +8,11 @@ launch them is hidden behind the GPU's wherever that is longer; `_graph` rows ar
 are wall clock. A row with "failed" has no value and says why.
 """
 
-import json
+import argparse
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from kernels import Search, nearest_both, truncated_chamfer
 from tests.kernels.clouds import offsets_of, real_pair
 from tests.kernels.rivals import RIVALS
 from tests.kernels.scenes import Scene, batch, scene, scenes
-from tests.kernels.timing import cpu_name, failed, in_graph, on_cpu, on_gpu, row, shown
+from tests.kernels.timing import cpu_name, failed, in_graph, on_cpu, on_gpu, row, shown, write_rows
 
 Rows = list[dict[str, Any]]
 FIRST_CALL = """
@@ -92,7 +93,7 @@ def rival_rows(device: str, a: Tensor, b: Tensor) -> Rows:
                 float(torch.isclose(x.squared_distance, y.float(), rtol=1e-4, atol=1e-6).float().mean())
                 for x, y in zip(own, found, strict=True)
             ]
-            rows.append(row(f"rival_{name}", on_gpu(call, 10), "ms", device, same_distance=round(min(close), 5)))
+            rows.append(row(f"rival_{name}", on_gpu(call, 5, warm=1), "ms", device, same_distance=round(min(close), 5)))
         except Exception as error:
             rows.append(failed(f"rival_{name}", "ms", device, error))
     return rows
@@ -131,24 +132,25 @@ def first_call_rows(device: str) -> Rows:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.kernels.benchmark", description=__doc__)
+    parser.add_argument("output", type=Path, nargs="?", help="file to write; rows of other cases in it stay")
+    parser.add_argument("--only", nargs="+", choices=("search", "chamfer", "first_call", "rivals", "cpu"))
+    given = parser.parse_args()
     a, b = real_pair()
-    device = torch.cuda.get_device_name()
-    groups = (
-        lambda: search_rows(device, a, b),
-        lambda: chamfer_rows(device, a, b),
-        lambda: first_call_rows(device),
-        lambda: rival_rows(device, a, b),
-        lambda: cpu_rows(a, b),
-    )
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
+    groups: dict[str, Callable[[], Rows]] = {
+        "search": lambda: search_rows(device, a, b),
+        "chamfer": lambda: chamfer_rows(device, a, b),
+        "first_call": lambda: first_call_rows(device),
+        "rivals": lambda: rival_rows(device, a, b),
+        "cpu": lambda: cpu_rows(a, b),
+    }
     rows: Rows = []
-    for group in groups:
-        for found in group():
+    for name in given.only or groups:
+        for found in groups[name]():
             rows.append(found)
-            print(shown(found))
-        if len(sys.argv) > 1:
-            file = Path(sys.argv[1])
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(json.dumps(rows, indent=1) + "\n")
+            print(shown(found), flush=True)
+        write_rows(given.output, rows)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ def brute(a, b):
 def test_a_rival_that_does_not_run_says_why_in_its_row(monkeypatch):
     a, b = random(30, 1), random(40, 2)
     monkeypatch.setattr(benchmark, "RIVALS", {"absent": absent, "brute": brute})
-    monkeypatch.setattr(benchmark, "on_gpu", timing.on_cpu)
+    monkeypatch.setattr(benchmark, "on_gpu", lambda call, repeats, warm: timing.on_cpu(call, repeats))
     monkeypatch.setattr(benchmark, "scene", lambda a, b: scenes.Scene(a, b, offsets_of(30), offsets_of(40), None))
     missing, found = benchmark.rival_rows("no device", a, b)
     reason = "ModuleNotFoundError: No module named 'there_is_no_such_rival'"

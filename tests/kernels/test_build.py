@@ -97,6 +97,33 @@ def test_a_damaged_cache_file_is_built_anew(cache, length):
     assert build.machine_code("sm_90", layout.SHAPE) == (first, True)
 
 
+@needs_nvrtc
+def test_another_compiler_builds_anew(cache, monkeypatch, tmp_path):
+    build.machine_code("sm_90", layout.SHAPE)
+    monkeypatch.setattr(build.torch, "__file__", str(tmp_path / "torch" / "__init__.py"))  # no wheel beside it
+    assert build.compiler_release() == build.compiler_version()
+    assert not build.machine_code("sm_90", layout.SHAPE)[1]
+    for version in ("13.0.1", "13.0.2"):
+        wheel = tmp_path / f"nvidia_cuda_nvrtc-{version}.dist-info"
+        wheel.mkdir()
+        assert not build.machine_code("sm_90", layout.SHAPE)[1]
+        assert build.machine_code("sm_90", layout.SHAPE)[1]
+        wheel.rmdir()
+
+
+@needs_nvrtc
+def test_a_filled_cache_needs_no_compiler(cache):
+    program = (
+        "import sys\n"
+        "from kernels.cuda import build, layout\n"
+        "assert build.compiler_release().startswith('nvidia_cuda_nvrtc-')\n"
+        "build.SOURCES = build.SOURCES[:1]\n"
+        "print(build.machine_code('sm_90', layout.SHAPE)[1], 'cuda.bindings.nvrtc' in sys.modules)\n"
+    )
+    runs = [subprocess.run([sys.executable, "-c", program], capture_output=True, text=True) for _ in range(2)]
+    assert [run.stdout.split() for run in runs] == [["False", "True"], ["True", "False"]]
+
+
 def test_two_processes_may_write_at_once(tmp_path):
     program = (
         "import sys\n"

@@ -55,6 +55,8 @@ def _emulate(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> list[int]
     sizes: list[int] = []
 
     class Launcher:
+        resident = 3
+
         def __init__(self, device: torch.device) -> None: ...
 
         def zero(self, address: int, size: int) -> None:

@@ -2,9 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """Medians with spread: CUDA events around calls that are queued one after the other, graph replays, wall clock."""
 
+import json
+import os
 import platform
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,14 +40,14 @@ def shown(found: dict[str, Any]) -> str:
     return f"{found['case']:45} {found['value']:10} {found['unit']}  +- {found['spread']}  {found['device']}"
 
 
-def on_gpu(call: Call, repeats: int = 200) -> list[float]:
+def on_gpu(call: Call, repeats: int = 200, warm: int = 10) -> list[float]:
     """Milliseconds that the GPU takes for a call, from event to event.
 
     All calls are queued without waiting, so the host works ahead: its time to launch a call is hidden as far as the GPU
     takes longer, as in a training step, and shows where the GPU is done sooner (small clouds). A caller who waits for
     each answer pays the launch and the wait on top.
     """
-    for _ in range(10):
+    for _ in range(warm):
         call()
     torch.cuda.synchronize()
     events = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(repeats)]
@@ -89,3 +93,17 @@ def cpu_name(threads: int) -> str:
     except OSError:
         pass
     return f"{model}, {threads} threads"
+
+
+def write_rows(path: Path | None, rows: list[dict[str, Any]]) -> None:
+    """Rows into a benchmark file; those of other cases in it stay. After each part, for a run that is cut short."""
+    if path is None:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    before = json.loads(path.read_text()) if path.exists() else []
+    measured = {found["case"] for found in rows}
+    kept = [found for found in before if found["case"] not in measured]
+    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+        json.dump([*kept, *rows], file, indent=2)
+        file.write("\n")
+    os.replace(file.name, path)

@@ -12,10 +12,8 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,7 +30,7 @@ from models.device import device_name, prepare
 from models.grid import Grid
 from models.training.compiled import can_compile, compile_network
 from models.training.module import FlowTraining
-from tests.kernels.timing import cpu_name, failed, on_cpu, on_gpu, row, shown
+from tests.kernels.timing import cpu_name, failed, on_cpu, on_gpu, row, shown, write_rows
 from tests.models.loading import loading_rows
 from tests.models.profile import profile_rows
 from tests.models.recipe import training_parameters
@@ -267,23 +265,9 @@ def main() -> None:
         if given.device == "cuda":
             torch.cuda.empty_cache()
         sys.stderr.write(f"{name}: {time.perf_counter() - start:.1f} s\n")
-        _write(given.output, rows)
+        write_rows(given.output, rows)
     for found in rows:
         print(shown(found))
-
-
-def _write(path: Path | None, rows: Rows) -> None:
-    """After each part, so that a run that is cut short leaves what it has."""
-    if path is None:
-        return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    before = json.loads(path.read_text()) if path.exists() else []
-    measured = {found["case"] for found in rows}
-    kept = [found for found in before if found["case"] not in measured]
-    with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-        json.dump([*kept, *rows], file, indent=2)
-        file.write("\n")
-    os.replace(file.name, path)
 
 
 if __name__ == "__main__":

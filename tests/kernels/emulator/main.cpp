@@ -28,6 +28,7 @@ extern "C" int run(const char* kernel, int width, int height, int threads, const
     if (name == "build")
         for (clouds.phase = 0; clouds.phase < 6; clouds.phase++) launch(width, height, threads, [] { build(clouds); });
     else if (name == "search") launch(width, height, threads, [] { search(clouds); });
+    else if (name == "search_apart") launch(width, height, threads, [] { search_apart(clouds); });
     else if (name == "reduce") launch(width, height, threads, [] { reduce(clouds, chamfer); });
     else if (name == "gradient") launch(width, height, threads, [] { gradient(clouds, chamfer); });
     else return 1;
