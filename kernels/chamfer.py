@@ -10,6 +10,7 @@ from torch import Tensor
 
 from kernels.arguments import check_all
 from kernels.nearest import Search, nearest
+from kernels.search_cpu import side_by_side
 
 # The GPU adds gradients as integers that must hold the sum of a whole batch of gaps as long as the cap. At this cap a
 # batch of 2²⁰ points still resolves 30 nm; the CPU has the same limit, so that code runs on both.
@@ -57,8 +58,10 @@ def truncated_chamfer(
         prepared = None if search_b is None else search_b.prepared
         assert prepared is None or isinstance(prepared, BoxSearch)  # it belongs to b, which is on the GPU as a is
         return chamfer(a, b, a_rows, b_rows, checked, prepared)
-    to_b = (search_b or Search(bare_b, b_offsets)).nearest(bare_a, a_offsets, checked)
-    to_a = nearest(bare_b, bare_a, b_offsets, a_offsets, checked)
+    to_b, to_a = side_by_side(
+        lambda: (search_b or Search(bare_b, b_offsets)).nearest(bare_a, a_offsets, checked),
+        lambda: nearest(bare_b, bare_a, b_offsets, a_offsets, checked),
+    )
     return _mean_over_samples(a, b, to_b.index, a_offsets) + _mean_over_samples(b, a, to_a.index, b_offsets)
 
 

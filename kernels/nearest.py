@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from torch import Tensor
 
 from kernels.arguments import check_all, check_cap, check_cloud, check_offsets, check_pair
-from kernels.search_cpu import TreeSearch
+from kernels.search_cpu import TreeSearch, side_by_side
 
 if TYPE_CHECKING:
     from kernels.cuda.tree import BoxSearch
@@ -159,7 +159,11 @@ def _pair(
 
         answers = search_pair(a, b, a_rows, b_rows, cap, both)
         return [Nearest(*answers.of(which)) for which in range(1 + both)]
-    found = [Nearest(*TreeSearch(b, b_rows).nearest(a, a_rows, cap))]
-    if both:
-        found.append(Nearest(*TreeSearch(a, a_rows).nearest(b, b_rows, cap)))
-    return found
+
+    def forth() -> Nearest:
+        return Nearest(*TreeSearch(b, b_rows).nearest(a, a_rows, cap))
+
+    def back() -> Nearest:
+        return Nearest(*TreeSearch(a, a_rows).nearest(b, b_rows, cap))
+
+    return [*side_by_side(forth, back)] if both else [forth()]

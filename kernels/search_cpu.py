@@ -6,7 +6,9 @@ The tree compares distances in float64, the answer is defined by `(dx² + dy²) 
 differ by a few units in the last place, so every candidate within that margin of the tree's best is measured again.
 """
 
-from typing import Any
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +17,7 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 Array = NDArray[Any]
+Found = TypeVar("Found")
 
 # A float32 squared distance is off by at most five roundings of 2⁻²⁴, so two points whose float32 values are equal
 # differ by less than 6e-7 in distance. Twice that, and an absolute margin below which float32 squares underflow.
@@ -25,6 +28,15 @@ MULTIPLE = 16  # equal target points beyond which the tree is built without repe
 BALL_ROWS = 256  # queries whose balls are taken at once
 BALL_POINTS = 2048  # in a ball; beyond it, measuring all target points is cheaper than listing those of the ball
 PAIRS = 2**21  # distances held at once where all are measured, some 30 bytes each
+
+
+def side_by_side(first: Callable[[], Found], second: Callable[[], Found]) -> tuple[Found, Found]:
+    """Both results, at once where torch may use two threads: building a tree and much of NumPy keep to one."""
+    if torch.get_num_threads() < 2:
+        return first(), second()
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(second)
+        return first(), other.result()
 
 
 class TreeSearch:
