@@ -265,6 +265,12 @@ def run(folder: Path, seed: int, numbers: range, results: Path) -> Counter[str]:
     return counts
 
 
+def struck(results: Path) -> int:
+    """How many lines of the results are of processes that a signal reached."""
+    outcomes = [json.loads(line)["outcome"] for line in results.read_text().splitlines()]
+    return sum(not outcome.startswith("no kill") for outcome in outcomes)
+
+
 def main() -> int:
     """Go on until the results hold as many kills as are asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults.kills", description=__doc__)
@@ -274,12 +280,13 @@ def main() -> int:
     parser.add_argument("--results", type=Path, default=Path("metrics/benchmarks/kills.jsonl"))
     arguments = parser.parse_args()
     arguments.results.touch()
-    lines = [json.loads(line) for line in arguments.results.read_text().splitlines()]
-    struck = sum(bool(line["hit"]) for line in lines)
+    left = arguments.chunk
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        wanted = min(arguments.kills - struck, arguments.chunk)
-        numbers = range(len(lines), len(lines) + wanted)
-        run(Path(folder) / "project", arguments.seed, numbers, arguments.results)
+        # A run may end before it is struck; that is a line of the file and no kill.
+        while (wanted := min(arguments.kills - struck(arguments.results), left)) > 0:
+            done = len(arguments.results.read_text().splitlines())
+            run(Path(folder) / f"project-{done}", arguments.seed, range(done, done + wanted), arguments.results)
+            left -= wanted
     lines = [json.loads(line) for line in arguments.results.read_text().splitlines()]
     counts = Counter(line["outcome"].split(":")[0] for line in lines)
     sys.stdout.write(f"{arguments.results}: " + ", ".join(f"{n} {name}" for name, n in counts.most_common()) + "\n")

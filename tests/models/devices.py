@@ -1,0 +1,176 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""Trains on one GPU and on two, by the stage itself: `python -m tests.models.devices --data DATA [RESULTS]`.
+
+DATA is a project's `data/` with frames, ground and clusters of real logs. Each log stands in for `COPIES`, so that an
+epoch has enough steps. Throughput is compared at the same batch for a GPU, the curve at the same batch for all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from models.device import device_name
+from models.errors import InputError
+from stages.pipeline.parameters import read_file
+from tests.kernels.timing import row, shown, write_rows
+
+PROJECT = Path(__file__).resolve().parents[2]
+COPIES = 16
+CHANGES = {
+    "train.model.range": [-51.2, -51.2, -1.4, 51.2, 51.2, 4.6],
+    "train.model.voxel": 0.2,
+    "train.model.width": 32,
+    "train.precision": "bf16",
+    "train.held_out": 0.0,
+    "train.learning_rate": 0.001,
+    "train.augment.drop": 0.0,
+}
+WARM = 0.25  # share of the steps that are not timed
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training: how many devices, the batch over all of them, epochs, and the first GPU that it takes."""
+
+    devices: int
+    batch: int
+    epochs: int
+    gpu: int
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"{self.devices}x{self.batch}"
+
+
+def lay_out(training: Training, data: Path, work: Path) -> Path:
+    """Make the training's folder: parameters, and links to each log under several names."""
+    folder = work / training.name
+    for kind in ("frames", "ground", "clusters"):
+        target = folder / "data" / kind / "train"
+        target.mkdir(parents=True, exist_ok=True)
+        for path in (data / kind / "train").glob("*.h5"):
+            for copy in range(COPIES):
+                (target / f"{copy:02}-{path.name}").symlink_to(path.resolve())
+    content = read_file(PROJECT / "params.yaml")
+    for name, value in {**CHANGES, "train.batch": training.batch, "train.epochs": training.epochs}.items():
+        *sections, key = name.split(".")
+        place: Any = content
+        for section in sections:
+            place = place[section]
+        place[key] = value
+    (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
+    return folder
+
+
+def train(training: Training, data: Path, work: Path) -> tuple[list[float], list[float]]:
+    """Steps a second of each timed stretch of ten steps, and the loss of each epoch."""
+    folder = lay_out(training, data, work)
+    gpus = ",".join(str(training.gpu + number) for number in range(training.devices))
+    environment = {
+        **os.environ,
+        "CUDA_VISIBLE_DEVICES": gpus,
+        "PYTHONPATH": os.pathsep.join([str(PROJECT), os.environ.get("PYTHONPATH", "")]),
+        "SCENEFLOW_DEVICE": "cuda",
+        "SCENEFLOW_DEVICES": str(training.devices),
+        "SCENEFLOW_STORE": str(folder / "store"),
+        "SCENEFLOW_WORKERS": str(8 * training.devices),
+    }
+    command = [sys.executable, "-m", "stages.train"]
+    with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        seen = read_bar(process.stderr)
+    if process.returncode:
+        raise InputError(f"training {training.name} ended with {process.returncode}: {seen.rest[-300:]}")
+    curve = next((folder / "data/curves").rglob("metrics.csv"), None)
+    losses = [] if curve is None else column(curve, "train/loss")
+    return seen.rates(), losses
+
+
+class Bar:
+    """When which step was told by the progress bar."""
+
+    def __init__(self) -> None:
+        self.times: dict[int, float] = {}
+        self.total = 0
+        self.rest = ""
+
+    def rates(self, stretch: int = 10) -> list[float]:
+        """Steps a second from one told step to one at least `stretch` later, after the warm part."""
+        told = [(step, at) for step, at in sorted(self.times.items()) if step >= WARM * self.total]
+        rates, (first, start) = [], told[0]
+        for step, at in told[1:]:
+            if step - first >= stretch:
+                rates.append((step - first) / (at - start))
+                first, start = step, at
+        return rates
+
+
+def read_bar(stream: Any) -> Bar:
+    """Follow a progress bar to its end."""
+    bar, line = Bar(), ""
+    while character := stream.read(1):
+        line += character
+        if character not in "\r\n]":
+            continue
+        if found := re.search(r"train: +\d+%.*?(\d+)/(\d+) \[", line):
+            bar.times.setdefault(int(found[1]), time.monotonic())
+            bar.total = int(found[2])
+        elif line.strip():
+            bar.rest += line
+        line = ""
+    return bar
+
+
+def column(file: Path, name: str) -> list[float]:
+    """A column of a CSV file without its empty cells."""
+    names, *rows = [line.split(",") for line in file.read_text().splitlines()]
+    place = names.index(name)
+    return [float(values[place]) for values in rows if values[place]]
+
+
+def main() -> None:
+    """Train three times and write the rows."""
+    parser = argparse.ArgumentParser(prog="python -m tests.models.devices", description=__doc__)
+    parser.add_argument("results", type=Path, nargs="?", help="file to write; rows of other cases in it stay")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--work", type=Path, default=Path(".scratch/devices"))
+    parser.add_argument("--batch", type=int, default=8, help="pairs a GPU")
+    parser.add_argument("--epochs", type=int, default=4)
+    given = parser.parse_args()
+    batch, apart = given.batch, torch.cuda.device_count() >= 4
+    alone = Training(1, batch, given.epochs, 2 if apart else 0)
+    both = Training(2, 2 * batch, given.epochs, 0)
+    curve = Training(1, 2 * batch, given.epochs, 3 if apart else 0)
+    with ThreadPoolExecutor(3 if apart else 1) as pool:  # each on GPUs of its own, else one after the other
+        found = list(pool.map(lambda training: train(training, given.data, given.work), (alone, both, curve)))
+    device = device_name("cuda")
+    rows = []
+    for training, (rates, losses) in zip((alone, both, curve), found, strict=True):
+        case = f"train_{training.devices}_gpus_batch_{training.batch}"
+        pairs = [rate * training.batch for rate in rates]
+        rows.append(row(case, pairs, "pairs/s", device, loss=[float(f"{loss:.4g}") for loss in losses]))
+    ratio = rows[1]["value"] / rows[0]["value"]
+    rows.append(row("two_gpus_over_one", [ratio], "times", device, batch_of_a_gpu=batch))
+    for told in rows:
+        print(shown(told))
+    print(json.dumps({told["case"]: told.get("loss") for told in rows}))
+    write_rows(given.results, rows)
+
+
+if __name__ == "__main__":
+    main()
