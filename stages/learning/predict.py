@@ -75,6 +75,7 @@ def predict_file(
 
     from models.data.pairs import read_ground
     from models.inference import predict_log
+    from models.replay import replay_unet
     from models.weights import load_weights
 
     weights = required(inputs, "weights", log_id)
@@ -83,7 +84,10 @@ def predict_file(
     network.precision = parameters.precision
     frames = LogFrames.open(required(inputs, "frames", log_id))
     ground = read_ground(LogColumns.open(required(inputs, "ground", log_id), "ground/1", frames))
-    prediction = predict_log(network.to(device), frames, ground, device, description["frame"])
+    network.to(device)
+    if device == "cuda":
+        replay_unet(network)
+    prediction = predict_log(network, frames, ground, device, description["frame"])
     short = np.linalg.norm(prediction.residual, axis=1) < parameters.minimum_length
     prediction.residual[short] = 0
     write_columns(

@@ -28,6 +28,7 @@ from models.clouds import concatenate
 from models.data.samples import Batch, Sample, collate
 from models.device import device_name, prepare
 from models.grid import Grid
+from models.replay import replay_unet
 from models.training.compiled import can_compile, compile_network
 from models.training.module import FlowTraining
 from tests.kernels.timing import cpu_name, failed, on_cpu, on_gpu, row, shown, write_rows
@@ -177,13 +178,16 @@ def inference_rows(bench: Bench) -> Rows:
 
     clouds = [concatenate([torch.from_numpy(points)]).to(torch.device(bench.device)) for points in bench.pair]
     rows: Rows = []
-    for compiled in [False, True] if bench.device == "cuda" and can_compile() else [False]:
-        for precision in ("fp32", "bf16"):
+    cuda = bench.device == "cuda"
+    for compiled in [False, True] if cuda and can_compile() else [False]:
+        for precision, replayed in itertools.product(("fp32", "bf16"), [False, True] if cuda else [False]):
             torch.manual_seed(0)
             network = bench.architecture().build().to(bench.device, memory_format=torch.channels_last).eval()
             network.precision = precision
             if compiled:
                 compile_network(network)
+            if replayed:
+                replay_unet(network)
 
             def call(network: Any = network) -> Any:
                 with torch.inference_mode():
@@ -192,7 +196,7 @@ def inference_rows(bench: Bench) -> Rows:
             def waited(call: Callable[[], Any] = call) -> float:
                 return float(call()[0].sum())
 
-            name = f"inference_b1_{precision}{'_compiled' if compiled else ''}"
+            name = f"inference_b1_{precision}{'_compiled' * compiled}{'_replayed' * replayed}"
             rows.append(bench.row(name, bench.times(call), "ms", points=[len(c.points) for c in clouds]))
             rows.append(bench.row(f"{name}_latency", on_cpu(waited, max(2, bench.repeats // 4)), "ms"))
     return rows

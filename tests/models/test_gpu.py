@@ -14,6 +14,7 @@ from models.architecture import Architecture
 from models.clouds import Clouds, concatenate
 from models.data.samples import Batch, Sample, collate
 from models.inference import flow_of_all
+from models.replay import replay_unet
 from models.training.module import FlowTraining
 from models.training.parameters import TrainParameters
 from tests.models.golden import cropped, fill_weights, sweep_before, sweeps
@@ -120,13 +121,16 @@ def test_a_step_waits_for_nothing(parameters: TrainParameters, precision: Any) -
     assert all(parameter.isfinite().all() for parameter in module.network.parameters())
 
 
-def test_inference_waits_for_nothing_and_gives_the_cpu_s_flow() -> None:
+@pytest.mark.parametrize("replayed", [False, True])
+def test_inference_waits_for_nothing_and_gives_the_cpu_s_flow(replayed: bool) -> None:
     architecture = Architecture("deflow", (-8.0, -4.0, -2.0, 8.0, 4.0, 2.0), 0.5, 8, 2)
     network = fill_weights(architecture.build())
     clouds = [concatenate([torch.rand(300, 3, generator=torch.Generator().manual_seed(i)) * 24 - 12]) for i in (0, 1)]
     with torch.inference_mode():
         wanted, inside = flow_of_all(network, clouds)
     network.to(DEVICE)
+    if replayed:
+        replay_unet(network)
     there: list[Clouds] = [cloud.to(DEVICE) for cloud in clouds]
     with torch.inference_mode():
         flow_of_all(network, there)
@@ -138,3 +142,16 @@ def test_inference_waits_for_nothing_and_gives_the_cpu_s_flow() -> None:
             torch.cuda.set_sync_debug_mode("default")
     torch.testing.assert_close(given.cpu(), wanted, atol=1e-4, rtol=0)
     assert torch.equal(given_inside.cpu(), inside)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_replayed_unet_follows_its_images(precision: Any) -> None:
+    """Other clouds, as many and more points, and another precision: the same bits as launched one by one."""
+    architecture = Architecture("deflow", (-8.0, -4.0, -2.0, 8.0, 4.0, 2.0), 0.5, 8, 2)
+    plain, replayed = (fill_weights(architecture.build()).to(DEVICE).eval() for _ in range(2))
+    replay_unet(replayed)
+    with torch.inference_mode():
+        for given, points in ((precision, 300), (precision, 500), ("fp32", 300), (precision, 300)):
+            plain.precision = replayed.precision = given
+            clouds = [concatenate([torch.rand(points, 3) * 8 - 4]).to(DEVICE) for _ in range(2)]
+            assert torch.equal(flow_of_all(replayed, clouds)[0], flow_of_all(plain, clouds)[0])
