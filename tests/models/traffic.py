@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -24,7 +25,7 @@ from typing import Any
 
 from models.errors import InputError
 from stages.pipeline.parameters import read_file
-from tests.models.traffic_run import Place, Run, execute
+from tests.models.traffic_run import Place, Run, end_all, execute
 from tests.models.traffic_table import table
 
 RESULTS = Path("metrics/benchmarks/traffic.json")
@@ -155,7 +156,14 @@ def main() -> None:
             run.parameters(arguments.data)
     except InputError as error:
         sys.exit(f"error: {error}")
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _ended)
     work_off(runs, arguments, results)
+
+
+def _ended(number: int, frame: object) -> None:
+    end_all()
+    os._exit(128 + number)  # the threads that wait for stages would write their rows as if those had failed
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ PROJECT = Path(__file__).resolve().parents[2]
 KINDS = ("frames", "ground", "truth", "catalog")  # beside the labels
 VERSIONS = ("torch", "lightning", "numpy", "scipy")
 AFTER = 300.0  # s that predict and evaluate may take together
+RUNNING: set[int] = set()  # process groups of stages
 ONE_THREAD = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
@@ -55,7 +57,8 @@ class Run:
 
     @property
     def folder(self) -> str:
-        return f"{self.name}-{self.seed}"
+        """Name of its working folder."""
+        return f"{self.name.replace(' ', '-')}-{self.seed}"
 
     def parameters(self, data: Path) -> dict[str, Any]:
         """The content of its parameter file; InputError where a name or a value is none of the pipeline's."""
@@ -148,7 +151,7 @@ def execute(run: Run, place: Place) -> dict[str, Any]:
     try:
         if run.weights is None:
             _stage(("train",), folder, place, 60 * place.minutes)
-            row |= _trained(place.data, folder, content, time.monotonic() - start)
+            row |= _trained(folder, content, time.monotonic() - start)
         _stage(("predict", "--split", "val"), folder, place, AFTER)
         _stage(("evaluate",), folder, place, AFTER)
     except Failed as error:
@@ -181,6 +184,7 @@ def _stage(command: Sequence[str], folder: Path, place: Place, limit: float) -> 
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
+        RUNNING.add(process.pid)
         try:
             code = process.wait(limit)
         except subprocess.TimeoutExpired:
@@ -189,8 +193,16 @@ def _stage(command: Sequence[str], folder: Path, place: Place, limit: float) -> 
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+            RUNNING.discard(process.pid)
     if code:
         raise Failed(f"{command[0]} ended with {code}: {_last_line(log)}")
+
+
+def end_all() -> None:
+    """Kill every stage that runs, for the end of this process by a signal."""
+    for group in list(RUNNING):
+        with suppress(ProcessLookupError):
+            os.killpg(group, signal.SIGKILL)
 
 
 def _last_line(log: Path) -> str:
@@ -200,15 +212,13 @@ def _last_line(log: Path) -> str:
     return (errors or lines or ["it printed nothing"])[-1][:300]
 
 
-def _trained(data: Path, folder: Path, content: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+def _trained(folder: Path, content: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """What the training was; without its time where the store had it, since only prediction differs."""
     train = from_mapping("train", TrainParameters, content["train"])
     pairs = training_pairs(folder / "data", train)
-    return {
-        "pairs": pairs,
-        "steps": train.epochs * -(-pairs // train.batch),
-        "seconds": round(seconds, 1),
-        "terms": _last_terms(folder / "data" / "curves"),
-    }
+    took = {"seconds": round(seconds, 1)} if "step/s]" in (folder / "train.log").read_text() else {}
+    steps = train.epochs * -(-pairs // train.batch)
+    return {"pairs": pairs, "steps": steps, **took, "terms": _last_terms(folder / "data" / "curves")}
 
 
 def _last_terms(curves: Path) -> dict[str, float]:

@@ -49,7 +49,8 @@ def _lines(rows: Sequence[Row]) -> list[str]:
 def _group(name: str, rows: Sequence[Row]) -> str:
     columns = [_spread([row["model"][a].get(b) for row in rows]) for _, (a, b) in COLUMNS]
     steps = str(rows[0].get("steps", "-"))
-    seconds = f"{_mean([row['seconds'] for row in rows]):.0f}" if "seconds" in rows[0] else "-"
+    times = [row["seconds"] for row in rows if "seconds" in row]
+    seconds = f"{_mean(times):.0f}" if times else "-"
     return _line([name, str(len(rows)), steps, seconds, *columns])
 
 
