@@ -51,8 +51,18 @@ class Change:
         return self.flow(points) + self.shift
 
     def flow(self, flow: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Changed flow vectors (N, 3) m."""
-        return flow @ self.linear.T
+        """Changed flow vectors (N, 3) m.
+
+        By columns, as `models.data.pairs.moved` and for its reason.
+        """
+        x, y, z = np.ascontiguousarray(flow.T)
+        result = np.empty_like(flow)
+        for axis, (a, b, c) in enumerate(self.linear):
+            total = x * a
+            total += y * b
+            total += z * c
+            result[:, axis] = total
+        return result
 
 
 def draw(parameters: AugmentParameters, random: np.random.Generator) -> Change:

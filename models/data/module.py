@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,7 +15,7 @@ import numpy as np
 import torch
 from lightning import LightningDataModule
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
 
 from models.data.augment import AugmentParameters, draw, jittered
 from models.data.labels import TrainLog
@@ -122,6 +124,51 @@ class EpochSampler(Sampler[tuple[int, int]]):
         return ((self.epoch, int(number)) for number in order[self.rank :: self.ranks])
 
 
+class EndlessSampler(Sampler[list[tuple[int, int]]]):
+    """Batches of numbers of one epoch after the other, from the sampler's own on."""
+
+    def __init__(self, sampler: EpochSampler, batch: int) -> None:
+        self.sampler, self.batch = sampler, batch
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for epoch in itertools.count(self.sampler.epoch):
+            self.sampler.set_epoch(epoch)
+            yield from BatchSampler(self.sampler, self.batch, drop_last=False)
+
+
+class ContinuedLoader:
+    """Batches of an epoch at a time, from workers that read on into the next while this one's steps still run.
+
+    A loader of one epoch has nothing ready when it starts, and where an epoch is a few steps the device would wait for
+    it every few steps. The batches are those of a loader of each epoch.
+
+    Attributes:
+        sampler: of the epoch that comes next.
+    """
+
+    def __init__(self, dataset: PairDataset, sampler: EpochSampler, batch: int, **how: Any) -> None:
+        self.sampler = sampler
+        self._steps = -(-len(sampler) // batch)
+        self._ahead = copy.copy(sampler)  # of the workers
+        self._loader = DataLoader(dataset, batch_sampler=EndlessSampler(self._ahead, batch), **how)
+        self._batches: Iterator[Batch] | None = None
+        self._next = -1  # epoch that the batches go on with
+
+    def __len__(self) -> int:
+        return self._steps
+
+    def __iter__(self) -> Iterator[Batch]:
+        if self._batches is None or self.sampler.epoch != self._next:
+            self._ahead.set_epoch(self.sampler.epoch)
+            self._batches = iter(self._loader)
+        epoch, self._next = self.sampler.epoch, -1  # who leaves an epoch early starts the next one anew
+        for step in range(self._steps):
+            batch = next(self._batches)
+            if step + 1 == self._steps:
+                self._next = epoch + 1
+            yield batch
+
+
 class PairData(LightningDataModule):
     """Loaders of training and held-out pairs."""
 
@@ -153,9 +200,12 @@ class PairData(LightningDataModule):
         self.seed, self.pairs_at_a_time, self.workers = seed, pairs_at_a_time, workers
         self.collate = partial(collate, minimum_dynamic=minimum_dynamic)
 
-    def train_dataloader(self) -> DataLoader[Any]:
+    def train_dataloader(self) -> DataLoader[Any] | ContinuedLoader:
         """All training pairs in shuffled order."""
-        return self._loader(self.train, shuffle=True)
+        if self.workers == 0:
+            return self._loader(self.train, shuffle=True)
+        sampler = self._sampler(self.train, shuffle=True)
+        return ContinuedLoader(self.train, sampler, self.pairs_at_a_time, **self._how())
 
     def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
         """The held-out pairs, none where the share is 0."""
@@ -166,14 +216,18 @@ class PairData(LightningDataModule):
         return batch.to(device)
 
     def _loader(self, dataset: PairDataset, shuffle: bool) -> DataLoader[Any]:
+        sampler = self._sampler(dataset, shuffle)
+        return DataLoader(dataset, self.pairs_at_a_time, sampler=sampler, **self._how())
+
+    def _sampler(self, dataset: PairDataset, shuffle: bool) -> EpochSampler:
         trainer = self.trainer
         rank, ranks = (trainer.global_rank, trainer.world_size) if trainer else (0, 1)
-        return DataLoader(
-            dataset,
-            batch_size=self.pairs_at_a_time,
-            sampler=EpochSampler(len(dataset), self.seed, shuffle, rank, ranks),
-            collate_fn=self.collate,
-            num_workers=self.workers,
-            persistent_workers=self.workers > 0,
-            pin_memory=torch.cuda.is_available(),
-        )
+        return EpochSampler(len(dataset), self.seed, shuffle, rank, ranks)
+
+    def _how(self) -> dict[str, Any]:
+        return {
+            "collate_fn": self.collate,
+            "num_workers": self.workers,
+            "persistent_workers": self.workers > 0,
+            "pin_memory": torch.cuda.is_available(),
+        }

@@ -88,6 +88,41 @@ def test_ranks_share_an_epoch() -> None:
     assert [len(part) for part in parts] == [3, 3] and set(parts[0]) | set(parts[1]) == set(range(5))
 
 
+def epochs(data: Path, workers: int, numbers: list[int], leave: bool = False) -> list[list[NDArray[np.float32]]]:
+    """Points of the batches of some epochs; with `leave` each epoch is left after its first batch."""
+    augment = AugmentParameters(flip=0.5, rotation=90.0, scale=0.0, height=0.0, reverse=0.5, drop=0.5, jitter=0.0)
+    loader = PairData(logs(data, "clusters"), GRID, 7, 2, 0.0, 1, augment, workers).train_dataloader()
+    found = []
+    for epoch in numbers:
+        loader.sampler.set_epoch(epoch)
+        batches = []
+        for batch in loader:
+            batches.append(batch.cloud0.points.numpy())
+            if leave:
+                break
+        assert leave or len(batches) == len(loader) > 1
+        found.append(batches)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("numbers", "leave"), [([0, 1, 2], False), ([5, 6], False), ([0, 1, 2], True), ([1, 1], False)]
+)
+def test_workers_that_read_on_into_the_next_epoch_change_no_batch(data: Path, numbers: list[int], leave: bool) -> None:
+    alone, ahead = (epochs(data, workers, numbers, leave) for workers in (0, 2))
+    for a, b in zip(alone, ahead, strict=True):
+        assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
+
+
+def test_workers_read_on_while_an_epoch_runs(data: Path) -> None:
+    loader = PairData(logs(data, "clusters"), GRID, 7, 2, 0.0, 1, None, 1).train_dataloader()
+    list(loader)
+    first = loader._batches
+    loader.sampler.set_epoch(1)
+    list(loader)
+    assert loader._batches is first and loader._ahead.epoch >= 1
+
+
 def moving_sample() -> Sample:
     """A rigid body and where it is one sweep later, so that point i + flow i = point i of sweep 1."""
     random = np.random.default_rng(0)

@@ -26,6 +26,7 @@ from models.data.logfile import LogColumns, LogFrames
 from models.data.samples import collate
 from models.errors import InputError
 from models.inference import predict_log
+from models.training.fit import fit
 from models.training.module import follow, loss_terms
 from models.training.parameters import TrainParameters
 from models.training.schedule import ScheduleParameters, factor
@@ -66,6 +67,23 @@ def logs_of(data: Path) -> list[TrainLog]:
 
 def files(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_workers_that_read_ahead_train_the_same_weights(
+    data: Path, tmp_path: Path, parameters: TrainParameters
+) -> None:
+    first, second = (
+        fit(logs_of(data), replace(parameters, epochs=2), "cpu", tmp_path / f"{workers}.ckpt", None, workers)
+        for workers in (0, 2)
+    )
+    # On from the second epoch, as after a kill.
+    more = [
+        fit(logs_of(data), replace(parameters, epochs=3), "cpu", tmp_path / f"{workers}.ckpt", None, workers)
+        for workers in (0, 2)
+    ]
+    for a, b in ((first, second), more):
+        for name, value in a.state_dict().items():
+            assert torch.equal(value, b.state_dict()[name]), name
 
 
 def test_killed_training_resumes_to_the_same_bytes(data: Path, tmp_path: Path, parameters: TrainParameters) -> None:
