@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from lightning import LightningDataModule
 from numpy.typing import NDArray
-from torch.utils.data import BatchSampler, DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from models.data.augment import AugmentParameters, draw, jittered
 from models.data.labels import TrainLog
@@ -133,7 +133,8 @@ class EndlessSampler(Sampler[list[tuple[int, int]]]):
     def __iter__(self) -> Iterator[list[tuple[int, int]]]:
         for epoch in itertools.count(self.sampler.epoch):
             self.sampler.set_epoch(epoch)
-            yield from BatchSampler(self.sampler, self.batch, drop_last=False)
+            numbers = list(self.sampler)
+            yield from (numbers[start : start + self.batch] for start in range(0, len(numbers), self.batch))
 
 
 class ContinuedLoader:
