@@ -4,6 +4,7 @@
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import torch
@@ -146,6 +147,7 @@ def _launch_part(
     launch("reduce", max(pair[0].blocks, pair[1].blocks, 1), 2, BLOCK, clouds, chamfer)
 
 
+@lru_cache(maxsize=256)
 def pull_bits(points: int, cap: float) -> int:
     """Binary places of the integers: as many as `points` pulls of at most `cap` metres cannot overflow."""
     if points == 0 or cap == 0:
