@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from models.errors import InputError
+from stages.gating.freshness import stale
 from stages.gating.judge import FAILING, Line, judge
 from stages.gating.markdown import gate_table
 from stages.gating.rules import read_rules
@@ -30,6 +31,7 @@ def gate(base: str, folder: Path) -> tuple[list[Line], str]:
     for file in rules.files():
         path = folder / file
         now = path.read_text() if path.is_file() else None
+        lines += stale(file, folder)
         lines += judge(rules, file, text_at(commit, file, folder), now)
     return lines, gate_table(lines, f"{base} ({commit[:10]})", rules.measured)
 
