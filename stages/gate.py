@@ -15,6 +15,7 @@ from stages.gating.freshness import stale
 from stages.gating.judge import FAILING, Line, judge
 from stages.gating.markdown import gate_table
 from stages.gating.rules import read_rules
+from stages.terminal.interrupt import run_command
 from stages.tracking.revision import resolve, text_at
 
 
@@ -52,4 +53,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)
