@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
-from models.geometry import inverse_SE3, transform_points
-from stages.estimation import validate_cloud, validate_pair, validate_sequence
+from models.geometry import inverse_SE3, make_SE3, transform_points
+from stages.estimation import validate_cloud, validate_frame, validate_pair, validate_sequence
 from tests.estimation.scene import motion, sweep, write
 
 FORWARD = 1.0  # m that the vehicle goes in a pair
@@ -79,11 +80,49 @@ def far(poses: list[np.ndarray]) -> list[np.ndarray]:
     return list(moved.astype(np.float32))
 
 
+def in_feet(points: np.ndarray) -> np.ndarray:
+    """A twentieth of the points far down the street, so that the cloud reaches as far as a lidar's."""
+    points = points.copy()
+    points[: len(points) // 20, 0] *= 3
+    return (points * 3.28084).astype(np.float32)
+
+
+def pitched(degrees: float) -> np.ndarray:
+    """The transform (4, 4) into the frame of a lidar whose front is turned up, so that the road ahead sinks."""
+    return make_SE3(Rotation.from_euler("y", degrees, degrees=True).as_matrix(), (0, 0, 0))
+
+
+# The same motion far from the origin, as poses of a map are.
+ON_MAP = [motion(4000, -2500, 30, yaw_deg=70) @ pose for pose in POSES]
 TURNED = [motion(), motion(y=FORWARD)]  # of clouds whose y is forward
 
 FAULTS = {
     "millimetres": Fault(
-        ("error", "units wide: millimetres or centimetres? coordinates must be in metres"), lambda p: p * 1000
+        ("error", "farther than any lidar sees: millimetres (3", "m, times 0.001)? coordinates must be in metres"),
+        lambda p: p * 1000,
+    ),
+    "decimetres": Fault(("error", "in decimetres the road lies where it should, at z = -0.33 m"), lambda p: p * 10),
+    "feet": Fault(("error", "in feet the road lies where it should", "multiply the coordinates by 0.3048"), in_feet),
+    "feet near by": Fault(
+        ("warning", "the road lies at z = -1.09 m", "--mount-height 1.09; if they are feet, multiply by 0.3048"),
+        lambda p: (p * 3.28084).astype(np.float32),
+        poses=[motion(), motion(x=FORWARD / 0.3048)],
+    ),
+    "poses in feet": Fault(
+        ("error", "by the poses' motion times 0.305: are the poses in feet?"),
+        poses=[motion(), motion(x=FORWARD / 0.3048)],
+    ),
+    "pitched": Fault(
+        ("warning", "the road is 6.0° off level (it rises by -6.0° along x", "mounted at a slant? level the points"),
+        lambda p: transform_points(pitched(6), p).astype(np.float32),
+        poses=[pitched(6) @ p @ inverse_SE3(pitched(6)) for p in POSES],
+    ),
+    "rolled": Fault(
+        ("warning", "the road is 20.0° off level (it rises by -0.0° along x, +20.0° along y)"),
+        lambda p: (p @ Rotation.from_euler("x", 20, degrees=True).as_matrix().T).astype(np.float32),
+    ),
+    "above the road": Fault(
+        ("warning", "the road lies at z = 2.67 m", "does z point down, or count from"), shifted(z=3)
     ),
     "kilometres": Fault(("error", "units wide: kilometres, or scaled to 1?"), lambda p: p / 1000),
     "world": Fault(("error", "lies around x 5,0", "in a fixed frame of the world"), shifted(5000, 3000)),
@@ -120,8 +159,13 @@ FAULTS = {
     ),
     "compensated": Fault(("error", "in one frame already; give --compensated"), second=into_first),
     "inverted": Fault(
-        ("error", "by the inverse of the poses' motion", "invert them"), poses=[inverse_SE3(p) for p in POSES]
+        ("error", "by the inverse of the poses: poses must map", "invert them, or swap the sweeps"),
+        poses=[inverse_SE3(p) for p in POSES],
     ),
+    "inverted on a map": Fault(
+        ("error", "by the inverse of the poses: poses must map", "invert them"), poses=[inverse_SE3(p) for p in ON_MAP]
+    ),
+    "right on a map": Fault(("note", "neither names nor poses tell the sweeps' times"), poses=ON_MAP),
     "misfit": Fault(("warning", "registration moves the sweeps by another 0.50 m"), poses=[motion(), motion(x=1.5)]),
     "not compensated": Fault(
         ("warning", "the sweeps lie 1.00 m and 0.0", "apart; leave it out"), poses=None, options=("--compensated",)
@@ -191,6 +235,17 @@ def test_a_lidars_own_frame_with_its_height_has_no_finding(
     fault = Fault((), shifted(z=-1.4), seconds=[0, 0.1], options=("--mount-height", "1.73"))
     result = estimate(*files(street, fault, tmp_path), "-o", tmp_path / "out")
     assert (result.code, result.err) == (0, "")
+
+
+def test_clouds_in_feet_are_told_by_poses_in_metres(estimate: Callable, tmp_path: Path) -> None:
+    """Denser ones than the others here: in feet there are eleven times fewer points a square unit."""
+    (tmp_path / "in").mkdir()
+    for i, pose in enumerate(POSES):
+        write(tmp_path / f"in/{i}.npy", (sweep(pose, seed=i, points=150_000) * 3.28084).astype(np.float32))
+    np.save(tmp_path / "poses.npy", np.stack(POSES))
+    result = estimate(tmp_path / "in", "--poses", tmp_path / "poses.npy", "-o", tmp_path / "out")
+    assert result.code == 1
+    assert "by the poses' motion times 3.28: are the clouds in feet? multiply their coordinates by 0.3048" in result.err
 
 
 def test_pairs_across_a_gap_get_no_flow(estimate: Callable, tmp_path: Path) -> None:
@@ -264,7 +319,7 @@ def test_the_page_explains_every_finding() -> None:
     import re
 
     page = (Path(__file__).parents[2] / "docs/your-clouds.md").read_text()
-    source = "".join(map(inspect.getsource, (validate_cloud, validate_pair, validate_sequence)))
+    source = "".join(map(inspect.getsource, (validate_cloud, validate_frame, validate_pair, validate_sequence)))
     names = set(re.findall(r'Finding\((?:"\w+"|[^,]+?), "([a-z ]+)"', source))
     assert len(names) > 15
     assert [name for name in sorted(names) if f"`{name}`" not in page] == []
