@@ -13,6 +13,7 @@ from stages.pipeline.progress import Progress
 from stages.pipeline.source import DataParameters
 from stages.sources.adapter import Adapter
 from stages.sources.catalog import CatalogParameters, log_entry, write_catalog
+from stages.sources.presence import check_empty_split
 from stages.sources.registry import ADAPTERS
 from stages.sources.root import raw_root
 
@@ -22,8 +23,11 @@ Parameters = CatalogParameters
 def main(split: str, parameters: CatalogParameters, data: DataParameters) -> None:
     """Write `data/catalog/<split>.json`."""
     adapter = ADAPTERS[data.source]
-    logs = adapter.logs(raw_root(data.source), split)
+    root = raw_root(data.source)
+    logs = adapter.logs(root, split)
     if not logs:
+        if data.source != "simulated":  # whose logs are as many as its parameters say
+            check_empty_split(adapter, root, split)
         sys.stderr.write(f"split {split} has no logs\n")
     names = sorted(logs)
     tasks = [(adapter, log, logs[log], parameters.digest) for log in names]

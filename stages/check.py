@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from models.errors import InputError
+from stages.terminal.interrupt import run_command
 from stages.tracking.agreement import disagreements
 from stages.tracking.obstacles import Obstacle, obstacles
 from stages.tracking.remote import not_in_remote, remote_errors
@@ -69,4 +70,4 @@ def _check() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -10,6 +10,7 @@ from models.errors import InputError
 from stages.comparing.experiments import read_metrics, run_experiment
 from stages.comparing.methods import METHODS
 from stages.comparing.report import comparison
+from stages.terminal.interrupt import run_command
 
 
 def main() -> int:
@@ -30,4 +31,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main, "experiments that ended are kept")

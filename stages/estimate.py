@@ -3,17 +3,9 @@
 """Flow of anybody's clouds: two sweeps or a folder of them in, the same clouds with flow out."""
 
 import sys
-from pathlib import Path
 
 from models.errors import InputError
-from stages.estimation.command import parser, request
-from stages.estimation.default_weights import DEFAULT
-from stages.estimation.findings import Teller
-from stages.estimation.formats import require_file
-from stages.estimation.run import Estimate, estimates
-from stages.estimation.write import pair_record, target, told, write_estimate, write_record
-from stages.pipeline.compute import compute
-from stages.pipeline.digest import file_digest
+from stages.terminal.interrupt import run_command
 
 
 def main() -> int:
@@ -23,30 +15,32 @@ def main() -> int:
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    except KeyboardInterrupt:
-        sys.stderr.write("\ninterrupted; the results that are there are complete\n")
-        return 130
 
 
 def _main() -> int:
+    from stages.estimation.command import parser, request
+    from stages.estimation.default_weights import DEFAULT
+    from stages.estimation.findings import Teller
+    from stages.estimation.formats import require_file
+    from stages.estimation.write import pair_record, target, told, write_estimate, write_record
+    from stages.pipeline.compute import compute
+    from stages.pipeline.digest import file_digest
+
     given = parser().parse_args()
     asked = request(given)
     where = target(given.output, asked.files)
     from models.device import choose_device, device_name
     from stages.estimation.network import load_network
     from stages.estimation.picture import draw
+    from stages.estimation.run import estimates
 
     weights = require_file(given.weights or DEFAULT)
     device = choose_device(given.device or compute().device)
     network = load_network(weights)
     reach = max(network.grid.maximum[:2])
-
-    def picture(path: Path, estimate: Estimate) -> None:
-        draw(path, estimate, reach)
-
     teller, pairs = Teller(given.force), []
     for estimate in estimates(asked, network.to(device), device, teller):
-        path = write_estimate(estimate, where, None if given.no_picture else picture)
+        path = write_estimate(estimate, where, None if given.no_picture else lambda path, of: draw(path, of, reach))
         pairs.append(pair_record(estimate))
         sys.stdout.write(f"{told(path, estimate)}\n")
         sys.stdout.flush()
@@ -56,4 +50,4 @@ def _main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main, "the results that are there are complete")

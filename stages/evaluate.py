@@ -9,6 +9,7 @@ from stages.evaluation.evaluate import EvaluateParameters, score_pipeline
 from stages.evaluation.split import PREDICTIONS
 from stages.evaluation.table import headline_table
 from stages.pipeline.main import stage_main
+from stages.terminal.interrupt import run_command
 
 Parameters = EvaluateParameters
 SPLIT = "val"
@@ -21,6 +22,6 @@ def main(parameters: EvaluateParameters) -> None:
 
 if __name__ == "__main__":
     if is_command(sys.argv[1:]):
-        run(sys.argv[1:])
+        run_command(lambda: run(sys.argv[1:]))
     else:
         stage_main("evaluate", main, Parameters)

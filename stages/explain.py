@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from models.errors import InputError
+from stages.terminal.interrupt import run_command
 from stages.tracking.chain import LOCK, chain, parse_lock
 from stages.tracking.changes import lock_changes
 from stages.tracking.explanation import explanation, recipe
@@ -55,4 +56,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -11,9 +11,11 @@ import sys
 from pathlib import Path
 
 from models.errors import InputError
+from stages.gating.freshness import stale
 from stages.gating.judge import FAILING, Line, judge
 from stages.gating.markdown import gate_table
 from stages.gating.rules import read_rules
+from stages.terminal.interrupt import run_command
 from stages.tracking.revision import resolve, text_at
 
 
@@ -30,6 +32,7 @@ def gate(base: str, folder: Path) -> tuple[list[Line], str]:
     for file in rules.files():
         path = folder / file
         now = path.read_text() if path.is_file() else None
+        lines += stale(file, folder)
         lines += judge(rules, file, text_at(commit, file, folder), now)
     return lines, gate_table(lines, f"{base} ({commit[:10]})", rules.measured)
 
@@ -50,4 +53,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

@@ -13,6 +13,7 @@ from stages.exchange.export import export_split
 from stages.exchange.importing import ImportTask, import_log, mounts_file
 from stages.frames.ingest import IngestParameters
 from stages.pipeline.parameters import read_parameters
+from stages.terminal.interrupt import run_command
 
 
 def parser() -> argparse.ArgumentParser:
@@ -50,9 +51,14 @@ def run(given: argparse.Namespace) -> list[Path]:
     return [import_log(scene, given.output, task)["frames"] for scene in scenes]
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Name what was written."""
     try:
         written = run(parser().parse_args())
     except InputError as error:
         sys.exit(f"error: {error}")
     sys.stdout.write("".join(f"{path}\n" for path in written))
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -13,6 +13,7 @@ from stages.pipeline.compute import compute
 from stages.pruning.choice import choose, table
 from stages.pruning.items import items, remove_items
 from stages.pruning.lock import cache_folder, used_by_lock
+from stages.terminal.interrupt import run_command
 
 
 def prune(older_than: float | None, unused: bool, keep_gb: float | None, delete: bool) -> str:
@@ -49,4 +50,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

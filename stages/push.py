@@ -6,6 +6,7 @@ import argparse
 import sys
 
 from models.errors import InputError
+from stages.terminal.interrupt import run_command
 from stages.tracking.remote import push, remote_errors
 
 
@@ -34,4 +35,4 @@ def _push(everything: bool) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main, "what was sent stays, push again for the rest")

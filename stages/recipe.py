@@ -9,6 +9,7 @@ from pathlib import Path
 from models.errors import InputError
 from stages.recipes.apply import arguments, changes_of, write
 from stages.recipes.published import RECIPES
+from stages.terminal.interrupt import run_command
 
 
 def main() -> None:
@@ -35,4 +36,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from models.errors import InputError
+from stages.terminal.interrupt import run_command
 
 
 def main() -> int:
@@ -50,4 +51,4 @@ def _verify() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

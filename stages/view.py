@@ -10,6 +10,7 @@ beside: `dvc get . data/predictions/val --rev EXPERIMENT -o other`, then
 import sys
 
 from models.errors import InputError
+from stages.terminal.interrupt import run_command
 from stages.viewing.command import parse
 from stages.viewing.film import write_gif, write_mp4, write_png
 from stages.viewing.recording import write_rrd
@@ -32,4 +33,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

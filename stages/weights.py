@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from models.errors import InputError
+from stages.terminal.interrupt import run_command
 
 
 def main() -> None:
@@ -60,4 +61,4 @@ def parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    main()
+    run_command(main)

@@ -3,6 +3,7 @@
 """Argoverse 2's layout behind the interface of all data sets."""
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -33,11 +34,11 @@ class Av2(Adapter):
 
     def timestamps(self, log: LogFiles) -> NDArray[np.int64]:
         """The names of the sweeps  # (T,)."""
-        return np.array(sweep_timestamps(log.entry), dtype=np.int64)
+        return np.array(_times(tuple(log.entry)), dtype=np.int64)
 
     def sweep(self, log: LogFiles, index: int) -> Sweep:
         """A sweep's Feather file."""
-        name = f"{SWEEPS}/{self.timestamps(log)[index]}.feather"
+        name = f"{SWEEPS}/{_times(tuple(log.entry))[index]}.feather"
         return read_sweep(log.read(name), log.log_id, name)
 
     def poses(self, log: LogFiles) -> NDArray[np.float64]:
@@ -62,6 +63,12 @@ class Av2(Adapter):
             return None
         sim2 = _only(log, ".json", "___img_Sim2_city") or f"map/{log.log_id}___img_Sim2_city.json"
         return read_raster(log.read(height), height, log.read(sim2), sim2, log.log_id)
+
+
+@lru_cache(maxsize=1)
+def _times(names: tuple[str, ...]) -> tuple[int, ...]:
+    """Times of a log's sweeps by its files, listed once although sweeps are asked for one by one."""
+    return tuple(sweep_timestamps(names))
 
 
 def _only(log: LogFiles, ending: str, middle: str) -> str | None:

@@ -13,6 +13,7 @@ from stages.frames.write import atomic
 from stages.pipeline.digest import file_digest
 from stages.pipeline.parameters import read_parameters
 from stages.pipeline.source import DataParameters
+from stages.terminal.interrupt import run_command
 
 DEFAULT = Path(__file__).parents[2] / "models/weights/default.safetensors"
 _TRAINED, _METRICS = Path("data/weights/flow.safetensors"), Path("metrics/val.json")
@@ -125,4 +126,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run_command(main)

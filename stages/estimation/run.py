@@ -101,6 +101,11 @@ class Course:
         poses = self.world_SE3_ego
         return None if poses is None else inverse_SE3(poses[row + 1]) @ poses[row]
 
+    def inverted(self, row: int) -> Float64 | None:
+        """That motion if each pose were the inverse of what is wanted, or None without poses."""
+        poses = self.world_SE3_ego
+        return None if poses is None else poses[row + 1] @ inverse_SE3(poses[row])
+
     def seconds(self, row: int) -> float | None:
         """Time from sweep `row` to the next, s, or None without times."""
         return None if self.time_ns is None else (self.time_ns[row + 1] - self.time_ns[row]) / 1e9
@@ -126,7 +131,8 @@ def estimates(request: Request, network: PillarFlow, device: str, teller: Teller
             teller.tell(check_identical(sweeps[0].cloud, cloud), sweeps[0].cloud.path)
             overlay = Overlay(sweeps[0].cloud, cloud)
             motion = find_motion(overlay, course.ego1_SE3_ego0(row - 1), request.compensated, motion)
-            teller.tell(check_motion(overlay, motion, timed=course.time_ns is not None), sweeps[0].cloud.path)
+            found = check_motion(overlay, motion, course.time_ns is not None, course.inverted(row - 1))
+            teller.tell(found, sweeps[0].cloud.path)
             yield estimate(network, device, request.frame, sweeps, motion, course.seconds(row - 1))
     teller.close()
 

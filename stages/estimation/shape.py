@@ -22,12 +22,14 @@ class Shape:
     Attributes:
         centre: median point, in the cloud's unit  # (3,)
         spread: from the 5th to the 95th percentile of each axis  # (3,)
+        reach: distance from the centre that 99 % of the points keep to.
         ground: height z of the lowest wide layer around the vehicle; NaN without points there.
         above, below: cells of space taken clear above and below the widest layer.
     """
 
     centre: NDArray[np.float64]
     spread: NDArray[np.float64]
+    reach: float
     ground: float
     above: int
     below: int
@@ -37,23 +39,30 @@ def shape(points: NDArray[np.floating]) -> Shape:
     """Shape of finite points (N, 3), N at least 1."""
     values = np.asarray(points, dtype=np.float64)
     low, middle, high = np.percentile(values, (5, 50, 95), axis=0)
-    radius = np.hypot(values[:, 0], values[:, 1])
-    near = values[(radius >= _NEAR[0]) & (radius < _NEAR[1]) & (np.abs(values[:, 2]) < 100)]
-    if not len(near):
-        return Shape(middle, high - low, float("nan"), 0, 0)
-    layers = _layers(near)
+    reach = float(np.percentile(np.linalg.norm(values - middle, axis=1), 99))
+    around = near(values)
+    if not len(around):
+        return Shape(middle, high - low, reach, float("nan"), 0, 0)
+    layers = _layers(around)
     counts = np.bincount(layers - layers.min())
     widest = int(np.argmax(counts)) + layers.min()
     lowest = int(np.flatnonzero(counts >= _WIDE * counts.max())[0]) + layers.min()
-    inside = near[np.abs(near[:, 2] - (lowest + 0.5) * _LAYER) <= _LAYER, 2]
+    inside = around[np.abs(around[:, 2] - (lowest + 0.5) * _LAYER) <= _LAYER, 2]
     clear = (layers - widest) * _LAYER
     return Shape(
         centre=middle,
         spread=high - low,
+        reach=reach,
         ground=float(np.median(inside)),
         above=int((clear > _CLEAR).sum()),
         below=int((clear < -_CLEAR).sum()),
     )
+
+
+def near(points: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Those of the points (N, 3) that lie around the vehicle, where there is road."""
+    radius = np.hypot(points[:, 0], points[:, 1])
+    return points[(radius >= _NEAR[0]) & (radius < _NEAR[1]) & (np.abs(points[:, 2]) < 100)]
 
 
 def _layers(points: NDArray[np.float64]) -> NDArray[np.int64]:

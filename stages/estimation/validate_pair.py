@@ -11,6 +11,7 @@ from models.geometry import inverse_SE3
 from stages.estimation.cloud import Cloud
 from stages.estimation.findings import Finding
 from stages.estimation.motion import Motion, Overlay, turn_deg
+from stages.estimation.validate_frame import UNITS
 
 _MOVED_M, _MOVED_DEG = 0.1, 0.3  # less than this cannot be told from standing
 _OFF_M, _OFF_DEG = 0.15, 0.5  # poses that registration moves by more do not belong to the clouds
@@ -26,16 +27,23 @@ def check_identical(cloud0: Cloud, cloud1: Cloud) -> Iterator[Finding]:
         yield Finding("error", "identical", text)
 
 
-def check_motion(overlay: Overlay, motion: Motion, timed: bool) -> Iterator[Finding]:
-    """Findings about the ego motion of a pair.
+def check_motion(
+    overlay: Overlay, motion: Motion, timed: bool, inverted: NDArray[np.float64] | None = None
+) -> Iterator[Finding]:
+    """Findings about the ego motion of a pair, causes before what follows from them; nothing follows wrong poses.
 
     Args:
         overlay: the pair.
         motion: what is taken for its motion.
         timed: whether the time between the sweeps is known, so that speed says nothing about it.
+        inverted: the motion (4, 4) that the poses give if each is the inverse of what is wanted.
     """
     if motion.source == "poses":
-        yield from _check_poses(overlay, motion)
+        wrong = _wrong_poses(overlay, motion, inverse_SE3(motion.ego1_SE3_ego0) if inverted is None else inverted)
+        if wrong is not None:
+            yield wrong
+            return
+        yield from _check_correction(overlay, motion)
     if motion.source == "registration":
         yield _registered(motion)
     if motion.source == "compensated":
@@ -55,39 +63,81 @@ def _registered(motion: Motion) -> Finding:
     return Finding("warning", "no poses", f"no poses are given; ego motion by registration: {told}; --poses is surer")
 
 
-def _check_poses(overlay: Overlay, motion: Motion) -> Iterator[Finding]:
-    given = motion.ego1_SE3_ego0
-    moved = _moves(given)
+def _wrong_poses(overlay: Overlay, motion: Motion, inverted: NDArray[np.float64]) -> Finding | None:
+    """The error of poses whose motion is none of these clouds, where another one that a known mistake makes fits."""
+    given, standing = motion.ego1_SE3_ego0, np.eye(4)
+    if not _moves(given):
+        return None
+    if _fits_instead(overlay, inverted, given) and not overlay.prefers(standing, inverted):
+        return _inverted(still=not overlay.prefers(inverted, standing))
+    back = inverse_SE3(given)
+    if _fits_instead(overlay, back, given) and not overlay.prefers(standing, back):
+        text = "the sweeps lie on each other better by the way back than by the poses' motion: are they, or the poses, "
+        return Finding("error", "inverted", f"{text}in reverse order? give both in order of time")
     if abs(motion.travel[2]) > max(_DIRECTION, *np.abs(motion.travel[:2])):
         text = "the poses go along z, as a camera's do: KITTI's poses want its calibration too, --calib calib.txt"
-        yield Finding("error", "camera", text)
-    elif moved and overlay.prefers(np.eye(4), given) and not overlay.prefers(inverse_SE3(given), np.eye(4)):
+        return Finding("error", "camera", text)
+    unit = _other_unit(overlay, given)
+    if unit is not None:
+        return unit
+    if overlay.prefers(standing, given) and not overlay.prefers(inverse_SE3(given), standing):
         text = (
             "the sweeps lie on each other better without the poses' motion than with it: they are in one frame "
             "already; give --compensated instead of --poses"
         )
-        yield Finding("error", "compensated", text)
-    elif moved and overlay.prefers(inverse_SE3(given), given):
-        text = (
-            "the sweeps lie on each other better by the inverse of the poses' motion: poses must map the vehicle's "
-            "frame into the fixed one; invert them"
-        )
-        yield Finding("error", "inverted", text)
-    else:
-        yield from _check_correction(overlay, motion)
+        return Finding("error", "compensated", text)
+    return None
+
+
+def _inverted(still: bool) -> Finding:
+    text = (
+        "the sweeps lie on each other better by the inverse of the poses: poses must map the vehicle's frame into the "
+        "fixed one; invert them, or swap the sweeps if their order is the wrong one"
+    )
+    if still:
+        text += "; or, as they hardly move, they are in one frame already: --compensated"
+    return Finding("error", "inverted", text)
+
+
+def _fits_instead(overlay: Overlay, other: NDArray[np.float64], given: NDArray[np.float64]) -> bool:
+    """Whether another motion fits clearly better than the given one, and is right: registration leaves it there."""
+    if not overlay.prefers(other, given):
+        return False
+    better = overlay.corrected(overlay.judged(other, "poses")).ego1_SE3_ego0
+    return not _belongs_elsewhere(overlay, better, other)
+
+
+def _other_unit(overlay: Overlay, given: NDArray[np.float64]) -> Finding | None:
+    """An error where the clouds move as the poses say but for a factor that two units make."""
+    for name, metres in UNITS.items():
+        for factor, what in ((1 / metres, "clouds"), (metres, "poses")):
+            scaled = given.copy()
+            scaled[:3, 3] *= factor
+            if _fits_instead(overlay, scaled, given) and overlay.prefers(scaled, np.eye(4)):
+                text = (
+                    f"the sweeps lie on each other better by the poses' motion times {factor:.3g}: are the {what} in "
+                    f"{name}? multiply their coordinates by {metres:g}, clouds and poses must be in metres"
+                )
+                return Finding("error", "units", text)
+    return None
 
 
 def _check_correction(overlay: Overlay, motion: Motion) -> Iterator[Finding]:
-    better = overlay.corrected(motion)
-    off = better.ego1_SE3_ego0 @ inverse_SE3(motion.ego1_SE3_ego0)
-    metres, degrees = float(np.linalg.norm(off[:3, 3])), turn_deg(off)
-    if (metres > _OFF_M or degrees > _OFF_DEG) and overlay.prefers(better.ego1_SE3_ego0, motion.ego1_SE3_ego0):
+    better = overlay.corrected(motion).ego1_SE3_ego0
+    if _belongs_elsewhere(overlay, better, motion.ego1_SE3_ego0):
+        metres, degrees = _distance(better, motion.ego1_SE3_ego0)
         text = (
             f"registration moves the sweeps by another {metres:.2f} m and {degrees:.2f}° to lie better than by the "
             "poses: poses of other sweeps, or of another frame than the points' (KITTI: --calib calib.txt)? Without "
             "--poses registration is used"
         )
         yield Finding("warning", "misfit", text)
+
+
+def _belongs_elsewhere(overlay: Overlay, better: NDArray[np.float64], motion: NDArray[np.float64]) -> bool:
+    """Whether what registration makes of a motion lies far from it and fits clearly better."""
+    metres, degrees = _distance(better, motion)
+    return (metres > _OFF_M or degrees > _OFF_DEG) and overlay.prefers(better, motion)
 
 
 def _check_compensated(overlay: Overlay, motion: Motion) -> Iterator[Finding]:
@@ -117,6 +167,12 @@ def _check_travel(motion: Motion, timed: bool) -> Iterator[Finding]:
             f"the vehicle goes backwards (x {x:+.2f} m): does it reverse, are the sweeps swapped, or does x point back?"
         )
         yield Finding("warning", "backwards", text)
+
+
+def _distance(other: NDArray[np.float64], motion: NDArray[np.float64]) -> tuple[float, float]:
+    """How far apart two motions are, m and degrees."""
+    off = other @ inverse_SE3(motion)
+    return float(np.linalg.norm(off[:3, 3])), turn_deg(off)
 
 
 def _moves(motion: NDArray[np.float64]) -> bool:

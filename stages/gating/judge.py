@@ -11,7 +11,7 @@ from typing import Any, Literal
 from stages.gating.rules import Rule, Rules
 from stages.pipeline.digest import value_digest
 
-Verdict = Literal["better", "same", "within slack", "new", "base reset", "worse", "failed"]
+Verdict = Literal["better", "same", "within slack", "new", "base reset", "stale", "worse", "failed"]
 FAILING = ("worse", "failed")
 
 

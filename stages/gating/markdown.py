@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from stages.gating.judge import FAILING, Line
 
-_MARK = {"worse": "❌", "failed": "❌", "better": "✅", "base reset": "⚠️"}
+_MARK = {"worse": "❌", "failed": "❌", "better": "✅", "base reset": "⚠️", "stale": "⚠️"}
 
 
 def gate_table(lines: Sequence[Line], base: str, measured: str) -> str:

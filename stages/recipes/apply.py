@@ -8,17 +8,35 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import yaml
+
 from models.errors import InputError
+from stages.recipes.edit import edit
 from stages.recipes.published import RECIPES, Value
 
 
 def changes_of(name: str, teacher: str | None) -> dict[str, Value]:
-    """Parameters of a recipe by dotted name; InputError if it wants a teacher and has none, or the other way round."""
+    """Parameters of a recipe by dotted name.
+
+    Raises:
+        InputError: if the recipe wants a teacher and has none, or the other way round, or that teacher is not there.
+    """
     recipe = next(recipe for recipe in RECIPES if recipe.name == name)
     if recipe.teacher != (teacher is not None):
         needs = "needs --teacher: a weights file or a folder of predictions" if recipe.teacher else "has no --teacher"
         raise InputError(f"recipe {name} {needs}")
+    if teacher is not None:
+        _check_teacher(Path(teacher))
     return {**recipe.changes, **({"teach.source": teacher} if teacher is not None else {})}
+
+
+def _check_teacher(path: Path) -> None:
+    """Refuse what the stage `teach` would refuse, before hours of work that it is the end of."""
+    from stages.learning.teach import is_weights
+
+    if not path.exists():
+        raise InputError(f"--teacher {path} does not exist; name a weights file or a folder of predictions")
+    is_weights(path)
 
 
 def arguments(changes: Mapping[str, Value]) -> list[str]:
@@ -33,33 +51,20 @@ def _text(value: Value) -> str:
 
 
 def write(changes: Mapping[str, Value], file: Path) -> None:
-    """Change the values in a parameter file, comments kept.
+    """Change the values in a parameter file and nothing else of it.
 
     Raises:
-        InputError: The file has no such parameter; then it stays as it was.
+        InputError: The file is missing, no YAML, or has no such parameter; then it stays as it was.
     """
-    from ruamel.yaml import YAML
-    from ruamel.yaml.comments import CommentedSeq
-
-    yaml = YAML()
-    yaml.width = 1000
     try:
-        content = yaml.load(file.read_text())
+        text = file.read_bytes().decode()
+        changed = edit(text, changes)
     except FileNotFoundError:
         raise InputError(f"{file} does not exist; run from the folder that holds it") from None
-    for name, value in changes.items():
-        *sections, key = name.split(".")
-        place = content
-        for section in sections:
-            place = place.get(section, {})
-        if key not in place:
-            raise InputError(f"{file} has no parameter {name}; take the params.yaml of this version")
-        if isinstance(value, tuple):
-            place[key] = CommentedSeq(value)
-            place[key].fa.set_flow_style()
-        else:
-            place[key] = value
+    except KeyError as error:
+        raise InputError(f"{file} has no parameter {error.args[0]}; take the params.yaml of this version") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from error
     partial = file.with_name(f".{file.name}.{os.getpid()}")
-    with partial.open("w") as stream:
-        yaml.dump(content, stream)
+    partial.write_bytes(changed.encode())
     os.replace(partial, file)

@@ -47,9 +47,22 @@ def read_lock(path: Path = LOCK) -> dict[str, Link]:
 def parse_lock(text: str, name: str = str(LOCK)) -> dict[str, Link]:
     """Every stage of a lock file's text by name; InputError if it is damaged."""
     try:
-        return {stage: _link(stage, entry) for stage, entry in yaml.safe_load(text)["stages"].items()}
-    except (yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{name} is damaged ({error!r}); restore it with `git checkout {LOCK}`") from error
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise _damaged(name, error) from error
+    return links_of(content, name)
+
+
+def links_of(content: Any, name: str) -> dict[str, Link]:
+    """Every stage of a parsed lock by name; InputError naming the file if it is damaged."""
+    try:
+        return {stage: _link(stage, entry) for stage, entry in content["stages"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise _damaged(name, error) from error
+
+
+def _damaged(name: str, error: Exception) -> InputError:
+    return InputError(f"{name} is damaged ({error!r}); restore it with `git checkout {LOCK}`")
 
 
 def _link(name: str, entry: Mapping[str, Any]) -> Link:

@@ -66,7 +66,7 @@ def _of(old: Link, new: Link, devices: tuple[str, str] | None) -> Iterator[str]:
         names = sorted(key for key in {*was, *now} if was.get(key) != now.get(key))
         if names:
             own = True
-            yield f"{kind} changed: {_listed(names, was, now)}"
+            yield f"{kind} changed: {listed(names, was, now)}"
     if old.command != new.command:
         own = True
         yield "its command changed"
@@ -86,7 +86,8 @@ def _machine(devices: tuple[str, str] | None) -> str:
     return "so the machine or the versions of packages differ"
 
 
-def _listed(names: list[str], was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+def listed(names: list[str], was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Names of what differs, the first ones with short values both, as `train.epochs 12 → 8`."""
     texts = []
     for name in names[:_NAMED]:
         old, new = was.get(name), now.get(name)

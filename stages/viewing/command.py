@@ -45,7 +45,9 @@ class Request:
     rate: float
 
     def shot(self) -> Shot:
-        """Open the log; InputError says which log, folder or frame does not exist."""
+        """Open the log; InputError says which log, folder or frame does not exist, or which output cannot be."""
+        for kind, file in self.outputs.items():
+            _check_output(kind, file)
         log = self._log()
         files = {name: folder / f"{log}.h5" for name, folder in self.predictions.items()}
         for name, file in files.items():
@@ -73,6 +75,16 @@ class Request:
         if not found or (len(found) > 1 and self.log):
             raise InputError(f"{len(found)} logs of {folder} begin with {self.log}; it has {', '.join(logs[:10])}")
         return found[0]
+
+
+def _check_output(kind: str, file: Path) -> None:
+    """Refuse a name that would hide what is in the file, and a folder that may be a slip of the pen."""
+    if file.suffix.lower() != f".{kind}":
+        raise InputError(f"--{kind} writes {kind.upper()} and no other format, so {file} must end in .{kind}")
+    if not file.parent.is_dir():
+        raise InputError(f"the folder of --{kind} {file} does not exist; make {file.parent}, or name another")
+    if file.is_dir():
+        raise InputError(f"--{kind} {file} is a folder; name a file")
 
 
 def parse(arguments: Sequence[str] | None = None) -> Request:

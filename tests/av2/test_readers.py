@@ -4,6 +4,7 @@
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,12 @@ import pytest
 
 from models.geometry import inverse_SE3, make_SE3, quaternion_to_rotation, rigid_flow, transform_points
 from stages.av2.adapter import Av2
-from stages.av2.layout import dataset_folder
+from stages.av2.layout import dataset_folder, sweep_timestamps
 from stages.av2.poses import read_mounts, read_poses
 from stages.av2.sweeps import read_sweep
 from stages.sources.catalog import file_entry
-from tests.pipeline.raw_logs import av2_entry, write_log
+from stages.sources.log_files import LogFiles
+from tests.pipeline.raw_logs import TIMES, av2_entry, write_log
 
 
 @pytest.fixture(scope="module")
@@ -59,6 +61,29 @@ def test_transforms_by_hand() -> None:
     np.testing.assert_allclose(transform_points(T, np.array([[1.0, 0, 0]])), [[1, 3, 3]], atol=1e-15)
     np.testing.assert_allclose(rigid_flow(np.array([[1.0, 0, 0]]), T), [[0, 3, 3]], atol=1e-15)
     np.testing.assert_allclose(inverse_SE3(T) @ T, np.eye(4), atol=1e-15)
+
+
+def test_times_are_listed_once_for_all_sweeps_of_a_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    listed: list[int] = []
+
+    def counted(names: Iterable[str]) -> list[int]:
+        listed.append(len(tuple(names)))
+        return sweep_timestamps(names)
+
+    monkeypatch.setattr("stages.av2.adapter.sweep_timestamps", counted)
+    for log_id in ("a", "b"):
+        folder = write_log(tmp_path / log_id, times=TIMES if log_id == "a" else TIMES[1:])
+        log = LogFiles(log_id, folder, av2_entry(folder, "full"), "full", Av2().is_sweep)
+        times = Av2().timestamps(log)
+        assert times.tolist() == (TIMES if log_id == "a" else TIMES[1:])
+        for index in range(len(times)):
+            assert np.array_equal(Av2().sweep(log, index).xyz, read(folder, times[index]))
+    assert len(listed) == 2
+
+
+def read(folder: Path, time: int) -> np.ndarray:
+    name = f"sensors/lidar/{time}.feather"
+    return read_sweep((folder / name).read_bytes(), "a", name).xyz
 
 
 def test_quick_digest_sees_size_and_both_ends_of_sweeps_only(tmp_path: Path) -> None:

@@ -10,12 +10,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow.feather as feather
 import pytest
+from scipy.spatial.transform import Rotation
 
 from models.geometry import inverse_SE3, make_SE3, transform_points
 from stages.estimation.formats import read_cloud
+from stages.estimation.frame import Frame
 from stages.estimation.motion import Overlay, Source, turn_deg
 from stages.estimation.poses import read_poses, sweep_poses
 from stages.estimation.sequence import sweep_times
+from stages.estimation.validate_frame import check_frame
 from stages.estimation.validate_pair import check_motion
 from tests.estimation.scene import write
 from tests.estimation.test_command import MARKS, NAMES, columns
@@ -82,15 +85,40 @@ def test_wrong_ego_motion_of_a_real_pair_is_found(log: Path) -> None:
     moved = replace(second, xyz=transform_points(inverse_SE3(true), second.xyz).astype(np.float32))
     pair, compensated = Overlay(first, second), Overlay(first, moved)
 
-    def found(overlay: Overlay, motion: np.ndarray, source: Source) -> set[str]:
-        names = {finding.name for finding in check_motion(overlay, overlay.judged(motion, source), timed=True)}
-        return names - {"backwards"}  # what an inverted motion does besides
+    def found(overlay: Overlay, motion: np.ndarray, source: Source, inverted: np.ndarray | None = None) -> set[str]:
+        return {finding.name for finding in check_motion(overlay, overlay.judged(motion, source), True, inverted)}
 
     assert found(pair, true, "poses") == set()
     assert found(compensated, true, "poses") == {"compensated"}
     assert found(pair, inverse_SE3(true), "poses") == {"inverted"}
+    assert found(pair, poses[1] @ inverse_SE3(poses[0]), "poses", true) == {"inverted"}  # each pose, kilometres away
+    assert found(pair, true, "poses", poses[1] @ inverse_SE3(poses[0])) == set()
     assert found(pair, np.eye(4), "compensated") == {"not compensated"}
     assert found(compensated, np.eye(4), "compensated") == set()
+
+
+def turned(axis: str, degrees: float) -> np.ndarray:
+    return Rotation.from_euler(axis, degrees, degrees=True).as_matrix()
+
+
+@pytest.mark.parametrize(
+    ("change", "name", "words"),
+    [
+        (np.eye(3), None, ""),
+        (3.28084 * np.eye(3), "units", "in feet the road lies where it should, at z = -0.33 m"),
+        (10 * np.eye(3), "units", "farther than any lidar sees: decimetres ("),
+        (100 * np.eye(3), "units", "farther than any lidar sees: centimetres ("),
+        (turned("y", 6), "tilt", "° off level (it rises by -"),
+        (turned("x", -20), "tilt", "mounted at a slant? level the points"),
+        (np.diag([1.0, -1.0, -1.0]), "upside down", "z points down"),
+    ],
+)
+def test_a_real_cloud_in_another_frame_is_found(log: Path, change: np.ndarray, name: str | None, words: str) -> None:
+    """Streets are never quite level, and vehicles stand in them."""
+    for file in sweeps(log)[:: max(1, len(sweeps(log)) // 4)]:
+        found = list(check_frame(read_cloud(file).xyz @ change.T, Frame()))
+        assert [finding.name for finding in found] == ([] if name is None else [name])
+        assert all(words in finding.text for finding in found)
 
 
 def test_moving_points_of_a_real_pair_get_most_of_their_flow(log: Path, estimate: Callable, tmp_path: Path) -> None:

@@ -4,150 +4,19 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from models.geometry import inverse_SE3, transform_points
-from stages.estimation import validate_cloud, validate_pair, validate_sequence
+from stages.estimation import validate_cloud, validate_frame, validate_pair, validate_sequence
+from tests.estimation.faults import FAULTS, POSES, START_NS, Fault, files, shifted, with_rows
 from tests.estimation.scene import motion, sweep, write
-
-FORWARD = 1.0  # m that the vehicle goes in a pair
-POSES = [motion(), motion(x=FORWARD)]
-CAMERA_SE3_EGO = np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1.0]])
-START_NS = 1_600_000_000_000_000_000
-Change = Callable[[np.ndarray], np.ndarray]
 
 
 @pytest.fixture(scope="module")
 def street() -> list[np.ndarray]:
     return [sweep(pose, seed=i, car_x=0.8 * i) for i, pose in enumerate(POSES)]
-
-
-@dataclass
-class Fault:
-    """What to do to a sound pair, and what is said then.
-
-    Attributes:
-        said: level, and parts of the message.
-        change: of both clouds.
-        second: of the second cloud alone, after that.
-        poses: that the poses file holds, or None for no file.
-        seconds: between the sweeps as their names tell, or None for names without times.
-        options: more arguments.
-    """
-
-    said: tuple[str, ...]
-    change: Change = field(default=lambda points: points)
-    second: Change = field(default=lambda points: points)
-    poses: list[np.ndarray] | None = field(default_factory=lambda: POSES)
-    seconds: list[float] | None = None
-    options: tuple[str, ...] = ()
-
-
-def shifted(x: float = 0.0, y: float = 0.0, z: float = 0.0) -> Change:
-    return lambda points: (points + (x, y, z)).astype(np.float32)
-
-
-def axes(*rows: tuple[int, int, int]) -> Change:
-    return lambda points: (points @ np.array(rows, dtype=np.float32).T).astype(np.float32)
-
-
-def with_rows(share: float, value: float) -> Change:
-    def change(points: np.ndarray) -> np.ndarray:
-        points = points.copy()
-        points[: round(share * len(points))] = value
-        return points
-
-    return change
-
-
-def scattered(points: np.ndarray) -> np.ndarray:
-    return np.random.default_rng(9).uniform((-35, -15, -1), (35, 15, 5), points.shape).astype(np.float32)
-
-
-def into_first(points: np.ndarray) -> np.ndarray:
-    return transform_points(POSES[1], points).astype(np.float32)
-
-
-def far(poses: list[np.ndarray]) -> list[np.ndarray]:
-    """The poses in coordinates of a map, stored as float32."""
-    moved = np.stack(poses)
-    moved[:, :3, 3] += (4_000_000, 500_000, 100)
-    return list(moved.astype(np.float32))
-
-
-TURNED = [motion(), motion(y=FORWARD)]  # of clouds whose y is forward
-
-FAULTS = {
-    "millimetres": Fault(
-        ("error", "units wide: millimetres or centimetres? coordinates must be in metres"), lambda p: p * 1000
-    ),
-    "kilometres": Fault(("error", "units wide: kilometres, or scaled to 1?"), lambda p: p / 1000),
-    "world": Fault(("error", "lies around x 5,0", "in a fixed frame of the world"), shifted(5000, 3000)),
-    "axes": Fault(("error", "flat along y, not along z: a camera's axes?"), axes((0, -1, 0), (0, 0, -1), (1, 0, 0))),
-    "upside down": Fault(("error", "z points down; turn it"), axes((1, 0, 0), (0, -1, 0), (0, 0, -1))),
-    "height": Fault(("warning", "the road lies at z = -1.7", "about --mount-height 1.7"), shifted(z=-1.4)),
-    "range nothing": Fault(("error", "no point lies in the network's range (x -38.4 to 38.4 m"), shifted(z=20)),
-    "range little": Fault(("warning", "% of the points lie in the network's range"), shifted(x=60)),
-    "nothing but zeros": Fault(("error", "0 points are too few for a scene"), lambda p: p * 0),
-    "few": Fault(("error", "10 points are too few for a scene"), lambda p: p[:10]),
-    "nan": Fault(("note", "2,400 of 24,000 rows hold NaN or infinity; they stay in place"), with_rows(0.1, np.nan)),
-    "zeros": Fault(("warning", "5% of the points are exactly 0 0 0", "write NaN instead"), with_rows(0.05, 0)),
-    "identical": Fault(("error", "hold the same points; give two consecutive sweeps"), second=lambda p: None),
-    "2 Hz by names": Fault(("error", "0.50 s apart (2 Hz)", "not key frames"), seconds=[0, 0.5]),
-    "5 Hz by names": Fault(("warning", "0.20 s apart (5 Hz)"), seconds=[0, 0.2]),
-    "50 Hz by names": Fault(("warning", "0.020 s apart", "leave some out"), seconds=[0, 0.02]),
-    "2 Hz by motion": Fault(
-        ("error", "goes 5.0 m from sweep to sweep, 180 km/h at 10 Hz: are these key frames of 2 Hz (36 km/h)?"),
-        poses=[motion(), motion(x=5)],
-        second=lambda p: sweep(motion(x=5), seed=1),
-    ),
-    "order": Fault(("error", "sweep 2 is 0.100 s before the one that it follows"), seconds=[0, -0.1]),
-    "no times": Fault(("note", "neither names nor poses tell the sweeps' times")),
-    "no poses": Fault(
-        ("warning", "ego motion by registration: travel 1.00 m", "% of the scene; --poses is surer"), poses=None
-    ),
-    "registration": Fault(("error", "registration lays no sweep on the other"), second=scattered, poses=None),
-    "precision": Fault(
-        ("warning", "stored in steps of 0.25 m (float32 far from the origin", "store them as float64"), poses=far(POSES)
-    ),
-    "camera": Fault(
-        ("error", "go along z, as a camera's do", "--calib calib.txt"),
-        poses=[CAMERA_SE3_EGO @ p @ inverse_SE3(CAMERA_SE3_EGO) for p in POSES],
-    ),
-    "compensated": Fault(("error", "in one frame already; give --compensated"), second=into_first),
-    "inverted": Fault(
-        ("error", "by the inverse of the poses' motion", "invert them"), poses=[inverse_SE3(p) for p in POSES]
-    ),
-    "misfit": Fault(("warning", "registration moves the sweeps by another 0.50 m"), poses=[motion(), motion(x=1.5)]),
-    "not compensated": Fault(
-        ("warning", "the sweeps lie 1.00 m and 0.0", "apart; leave it out"), poses=None, options=("--compensated",)
-    ),
-    "sideways": Fault(
-        ("warning", "goes sideways (x -0.00, y +1.00 m)"), axes((0, -1, 0), (1, 0, 0), (0, 0, 1)), poses=TURNED
-    ),
-    "backwards": Fault(
-        ("warning", "goes backwards (x -1.00 m)"),
-        poses=[motion(), motion(x=-1)],
-        second=lambda p: sweep(motion(x=-1), seed=1),
-    ),
-}
-
-
-def files(street: list[np.ndarray], fault: Fault, folder: Path) -> list[object]:
-    names = ["a", "b"] if fault.seconds is None else [str(START_NS + round(s * 1e9)) for s in fault.seconds]
-    first, second = (fault.change(points) for points in street)
-    changed = fault.second(second)
-    clouds = [first, first if changed is None else changed]
-    arguments: list[object] = [write(folder / f"{n}.npy", p) for n, p in zip(names, clouds, strict=True)]
-    if fault.poses is not None:
-        np.save(folder / "poses.npy", np.stack(fault.poses))
-        (folder / "poses").mkdir()
-        arguments += ["--poses", (folder / "poses.npy").rename(folder / "poses/poses.npy")]
-    return [*arguments, *fault.options, "--no-picture"]
 
 
 @pytest.mark.parametrize("case", FAULTS)
@@ -191,6 +60,17 @@ def test_a_lidars_own_frame_with_its_height_has_no_finding(
     fault = Fault((), shifted(z=-1.4), seconds=[0, 0.1], options=("--mount-height", "1.73"))
     result = estimate(*files(street, fault, tmp_path), "-o", tmp_path / "out")
     assert (result.code, result.err) == (0, "")
+
+
+def test_clouds_in_feet_are_told_by_poses_in_metres(estimate: Callable, tmp_path: Path) -> None:
+    """Denser ones than the others here: in feet there are eleven times fewer points a square unit."""
+    (tmp_path / "in").mkdir()
+    for i, pose in enumerate(POSES):
+        write(tmp_path / f"in/{i}.npy", (sweep(pose, seed=i, points=150_000) * 3.28084).astype(np.float32))
+    np.save(tmp_path / "poses.npy", np.stack(POSES))
+    result = estimate(tmp_path / "in", "--poses", tmp_path / "poses.npy", "-o", tmp_path / "out")
+    assert result.code == 1
+    assert "by the poses' motion times 3.28: are the clouds in feet? multiply their coordinates by 0.3048" in result.err
 
 
 def test_pairs_across_a_gap_get_no_flow(estimate: Callable, tmp_path: Path) -> None:
@@ -264,7 +144,7 @@ def test_the_page_explains_every_finding() -> None:
     import re
 
     page = (Path(__file__).parents[2] / "docs/your-clouds.md").read_text()
-    source = "".join(map(inspect.getsource, (validate_cloud, validate_pair, validate_sequence)))
+    source = "".join(map(inspect.getsource, (validate_cloud, validate_frame, validate_pair, validate_sequence)))
     names = set(re.findall(r'Finding\((?:"\w+"|[^,]+?), "([a-z ]+)"', source))
     assert len(names) > 15
     assert [name for name in sorted(names) if f"`{name}`" not in page] == []

@@ -17,13 +17,14 @@ from stages.pipeline.code import ROOT
 from stages.pipeline.main import check_parameters
 from stages.pipeline.parameters import read_file, read_parameters
 from stages.recipes.apply import arguments, changes_of, write
-from stages.recipes.published import RECIPES
+from stages.recipes.edit import edit
+from stages.recipes.published import RECIPES, Value
 
 NAMES = [recipe.name for recipe in RECIPES]
 
 
 def teacher_of(name: str) -> str | None:
-    return "teachers/none" if name == "zeroflow" else None
+    return str(ROOT / "teachers") if name == "zeroflow" else None
 
 
 @pytest.fixture
@@ -57,10 +58,10 @@ def test_dvc_reads_the_same_values_from_its_command_line(name: str, file: Path) 
 
     changes = changes_of(name, teacher_of(name))
     apply_overrides(file, arguments(changes)[1::2])
-    by_dvc = yaml.safe_load(file.read_text())
+    by_dvc = read_file(file)
     shutil.copy(ROOT / "params.yaml", file)
     write(changes, file)
-    assert by_dvc == yaml.safe_load(file.read_text())
+    assert by_dvc == read_file(file)
 
 
 def test_the_published_numbers(file: Path) -> None:
@@ -86,6 +87,54 @@ def test_a_teacher_is_named_where_one_is_needed() -> None:
         changes_of("zeroflow", None)
     with pytest.raises(InputError, match="recipe deflow has no --teacher"):
         changes_of("deflow", "x")
+
+
+def test_a_teacher_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--teacher .*absent\.safetensors does not exist; name a weights file"):
+        changes_of("zeroflow", str(tmp_path / "absent.safetensors"))
+    (tmp_path / "published.ckpt").touch()
+    with pytest.raises(InputError, match="is no weights file"):
+        changes_of("zeroflow", str(tmp_path / "published.ckpt"))
+    (tmp_path / "weights.safetensors").touch()
+    assert changes_of("zeroflow", str(tmp_path / "weights.safetensors"))["teach.source"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_the_lines_of_the_recipe_change(name: str, file: Path) -> None:
+    changes = changes_of(name, teacher_of(name))
+    before, old = file.read_text().splitlines(), read_file(file)
+    write(changes, file)
+    after = file.read_text().splitlines()
+    wanted = {key.split(".")[-1] for key, value in changes.items() if _plain(value) != at(old, key)}
+    changed = [line.split(":")[0].strip() for line, other in zip(after, before, strict=True) if line != other]
+    assert changed and set(changed) <= wanted
+
+
+def _plain(value: object) -> object:
+    return list(value) if isinstance(value, tuple) else value
+
+
+@pytest.mark.parametrize(
+    ("text", "value", "wanted"),
+    [
+        ("a:\n  b: 1  # one\n  c: null\n", 22, "a:\n  b: 22 # one\n  c: null\n"),
+        ("a:\n  b:   100     # c\n  c: ~\n", 2e-6, "a:\n  b:   2.0e-06 # c\n  c: ~\n"),
+        ("a: {b: 'x', c: }  # keep\n", "y z", "a: {b: y z, c: }  # keep\n"),
+        (
+            "a:\n  b:  # range\n  - 1.0\n  - 2.0\n  # next\n  c: 1\n",
+            (3.0, 4.0),
+            "a:\n  b: [3.0, 4.0]  # range\n  # next\n  c: 1\n",
+        ),
+        ("a:\n  b:\n    - 1\n    - 2", True, "a:\n  b: true"),
+        ("a:\n  b: [1,\n      2]  # two\n", False, "a:\n  b: false  # two\n"),
+        ("a:\n  b:\n  c: 1\n", 5, "a:\n  b: 5\n  c: 1\n"),
+        ("a:\r\n  b: 1 # one\r\n", 2, "a:\r\n  b: 2 # one\r\n"),
+    ],
+)
+def test_one_value_by_hand(text: str, value: Value, wanted: str) -> None:
+    """Comments, nulls of any spelling, quotes and line ends stay; lists in lines of their own, as DVC writes them."""
+    assert edit(text, {"a.b": value}) == wanted
+    assert at(yaml.safe_load(wanted), "a.b") == _plain(value)
 
 
 def test_a_parameter_file_of_another_version_stays_as_it_is(file: Path) -> None:

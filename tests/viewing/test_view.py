@@ -125,6 +125,25 @@ def test_faults_are_one_sentence(root: Path, arguments: tuple[str, ...], sentenc
     assert not (root / "x.png").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--png", "a.jpg"), "error: --png writes PNG and no other format, so a.jpg must end in .png\n"),
+        (("--gif", "film"), "error: --gif writes GIF and no other format, so film must end in .gif\n"),
+        (("--png", "new/a.png"), "error: the folder of --png new/a.png does not exist; make new, or name another\n"),
+        (("--png", "taken.png"), "error: --png taken.png is a folder; name a file\n"),
+    ],
+)
+def test_an_output_that_cannot_be_is_refused_before_any_is_written(
+    root: Path, arguments: tuple[str, ...], sentence: str
+) -> None:
+    (root / "taken.png").mkdir(exist_ok=True)
+    before = sorted(root.iterdir())
+    run = view(root, "--rrd", "good.rrd", *arguments)
+    assert (run.returncode, run.stderr) == (1, sentence)
+    assert sorted(root.iterdir()) == before
+
+
 def test_a_log_whose_id_begins_another_can_be_opened(root: Path) -> None:
     longer = root / "longer"
     for kind in ("frames", "ground", "predictions"):
