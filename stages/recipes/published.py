@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The sceneflow authors
 # SPDX-License-Identifier: Apache-2.0
-"""The published recipes, each as the parameters that differ from params.yaml or that it is defined by.
+"""The published recipes and one of our own, each as the parameters that differ from params.yaml or that define it.
 
 Batches are those of all four GPUs together. Published code clips the gradient of the sum over a GPU's pairs at norm 5;
 here the loss is their mean, so the same clipping is 5 over the pairs of a GPU.
@@ -83,7 +83,34 @@ _SEFLOW: Mapping[str, Value] = {
     "cluster.alpha": 1.0,
 }
 
+# What learned most from one real sequence of 32 sweeps: metrics/benchmarks/traffic.json, docs/training.md.
+_FEW_LOGS: Mapping[str, Value] = {
+    **_PLAIN,
+    **_TERMS,
+    "train.labels": "clusters",
+    "train.loss": "seflow",
+    "train.model.kind": "deflow",
+    "train.model.iterations": 2,
+    "train.epochs": 200,
+    "train.batch": 8,
+    "train.precision": "bf16",
+    "train.learning_rate": 1e-3,
+    "train.schedule.kind": "cosine",
+    "train.schedule.warmup": 0.1,
+    "train.schedule.floor": 0.02,
+    "train.gradient_clip": 1.0,
+    "train.seflow.cluster": 0.3,
+    "train.seflow.static_warmup": 0.3,
+    "train.seflow.minimum_dynamic": 64,
+    "train.augment.flip": 0.5,
+    "train.augment.rotation": 20.0,
+    "train.augment.reverse": 0.5,
+    "train.augment.drop": 0.5,
+    "cluster.recipe": "seflow++",
+}
+
 RECIPES = (
+    Recipe("few-logs", "our own for one to a few dozen real logs: SeFlow with labels of whole objects", _FEW_LOGS),
     Recipe("seflow", "SeFlow, its best published weights: 9 epochs at 2e-4", _SEFLOW),
     Recipe(
         "seflow-paper",
