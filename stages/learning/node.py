@@ -1,0 +1,145 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""Training on several machines, one process of it, as srun or torchrun started it.
+
+The first process finds out what is to be trained, or that it is trained already, and tells the others. They answer
+whether they see the same data, code and store; then all train, and the first writes.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from models.errors import InputError
+from stages.learning.launch import FOLDER, Task, write_fault
+from stages.learning.meeting import Meeting
+from stages.learning.ranks import Run, end_with_parent
+from stages.learning.train import PACKAGES, train_here
+from stages.pipeline.code import code_digest, package_versions
+from stages.pipeline.digest import value_digest
+
+if TYPE_CHECKING:
+    from lightning.pytorch.loggers import Logger
+    from torch import nn
+
+    from models.data.labels import TrainLog
+
+
+def is_launched() -> bool:
+    """Whether this process was started by torchrun, or by the stage through srun."""
+    return "TORCHELASTIC_RUN_ID" in os.environ or {FOLDER, "SLURM_PROCID"} <= os.environ.keys()
+
+
+def take_part() -> None:
+    """Train this process's share; a user's fault is a sentence for the stage that launched it, not a crash."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in train_flow
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda signum, frame: os._exit(128 + signum))
+    end_with_parent()
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        os.environ.update(names_of_torch(os.environ))
+    try:
+        meeting = Meeting.join()
+        if meeting.rank == 0:
+            _lead(meeting)
+        else:
+            _follow(meeting)
+    except InputError as error:
+        _tell(error)
+
+
+def names_of_torch(slurm: Mapping[str, str]) -> dict[str, str]:
+    """What torch's launcher would set, from what Slurm set for a task of a step."""
+    from lightning.fabric.plugins.environments import SLURMEnvironment
+
+    first = SLURMEnvironment.resolve_root_node_address(slurm["SLURM_STEP_NODELIST"])
+    steps = 100 * int(slurm["SLURM_JOB_ID"]) + int(slurm["SLURM_STEP_ID"])
+    return {
+        "RANK": slurm["SLURM_PROCID"],
+        "LOCAL_RANK": slurm["SLURM_LOCALID"],
+        "GROUP_RANK": slurm["SLURM_NODEID"],
+        "WORLD_SIZE": slurm["SLURM_NTASKS"],
+        "LOCAL_WORLD_SIZE": str(int(slurm["SLURM_NTASKS"]) // int(slurm["SLURM_NNODES"])),
+        "MASTER_ADDR": slurm.get("MASTER_ADDR") or first,
+        "MASTER_PORT": slurm.get("MASTER_PORT") or str(15000 + steps % 15000),  # below those that systems hand out
+        "TORCHELASTIC_RUN_ID": "sceneflow",
+    }
+
+
+def _lead(meeting: Meeting) -> None:
+    if FOLDER not in os.environ:
+        raise InputError("the first process is started by the stage: run `dvc repro train` there, torchrun elsewhere")
+    task = Task.read(Path(os.environ[FOLDER]))
+
+    def fit(run: Run, logger: Sequence[Logger], logs: Sequence[TrainLog]) -> nn.Module:
+        run.check_devices()
+        meeting.agree({"run": run.to_json(), "resumes": run.checkpoint.exists(), **_seen(logs)})
+        return _fit(run, logger, logs)
+
+    try:
+        train_here(task.data, task.weights, task.curves, task.parameters, fit)
+    finally:
+        meeting.dismiss()
+
+
+def _follow(meeting: Meeting) -> None:
+    told = meeting.told()
+    if told is None:
+        return
+    try:
+        run = Run.from_json(told["run"])
+        run.check_devices()
+        logs = _same_logs(run, told)
+    except InputError as error:
+        meeting.answer(f"process {meeting.rank} on {socket.gethostname()}: {error}")
+        raise
+    meeting.answer("")
+    if meeting.may_go():
+        _fit(run, None, logs)
+
+
+def _fit(run: Run, logger: Sequence[Logger] | None, logs: Sequence[TrainLog]) -> nn.Module:
+    import torch
+
+    network = run.fit(logger, logs)
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+    return network
+
+
+def _same_logs(run: Run, told: Mapping[str, Any]) -> list[TrainLog]:
+    """The logs to train on; InputError where this process does not see what the first one sees."""
+    for folder in (run.data / "frames" / "train", run.checkpoint.parent.parent):
+        if not folder.is_dir():
+            raise InputError(f"{folder} is not there; project and store must be on a disk that all machines share")
+    if run.checkpoint.exists() != told["resumes"]:
+        raise InputError(f"{run.checkpoint.parent} is another one than the first process sees; share the store")
+    logs = run.logs()
+    for name, value in _seen(logs).items():
+        if told[name] != value:
+            raise InputError(f"its {name} differ from those of the first process; share one project and environment")
+    return logs
+
+
+def _seen(logs: Sequence[TrainLog]) -> dict[str, Any]:
+    """What must be the same in all processes."""
+    return {
+        "logs": value_digest({log.frames.log_id: log.frames.digest for log in logs}),
+        "sources": code_digest("models.training.fit"),
+        "packages": package_versions(PACKAGES),
+    }
+
+
+def _tell(error: InputError) -> None:
+    """To the stage; from a machine of which the stage sees nothing, to whoever started torchrun there."""
+    folder = os.environ.get(FOLDER)
+    if folder and os.environ["RANK"] == "0" and Path(folder).is_dir():
+        write_fault(Path(folder), str(error))
+    elif os.environ["RANK"] == "0" or (not folder and os.environ["LOCAL_RANK"] == "0"):
+        sys.exit(f"error: {error}")
