@@ -136,7 +136,9 @@ def _run(command: list[str], environment: Mapping[str, str]) -> int:
 
 def _environment(folder: Path, machine: Compute) -> dict[str, str]:
     """Where a node has few cores for each process it would choose fewer readers than its settings say."""
-    return {**os.environ, FOLDER: str(folder), "SCENEFLOW_WORKERS": str(machine.workers)}
+    own = {FOLDER: str(folder), "SCENEFLOW_WORKERS": str(machine.workers)}
+    quiet = {"OMP_NUM_THREADS": "1"} if machine.launcher == "torchrun" else {}  # what torchrun sets, with a warning
+    return {**quiet, **os.environ, **own}
 
 
 def srun(machine: Compute) -> list[str]:

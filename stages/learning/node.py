@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
     from models.data.labels import TrainLog
 
+_LOST = ("closed by peer", "reset by peer", "Broken pipe", "remote process exit")  # gloo's words and NCCL's
+
 
 def is_launched() -> bool:
     """Whether this process was started by torchrun, or by the stage through srun."""
@@ -107,7 +109,12 @@ def _follow(meeting: Meeting) -> None:
 def _fit(run: Run, logger: Sequence[Logger] | None, logs: Sequence[TrainLog]) -> nn.Module:
     import torch
 
-    network = run.fit(logger, logs)
+    try:
+        network = run.fit(logger, logs)
+    except RuntimeError as error:
+        if not any(sign in str(error) for sign in _LOST):
+            raise
+        sys.exit(f"process {os.environ['RANK']} on {socket.gethostname()} lost the connection to another one")
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     return network
