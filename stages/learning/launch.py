@@ -70,7 +70,9 @@ class Task:
         try:
             content = json.loads((folder / _TASK).read_text())
         except FileNotFoundError as error:
-            raise InputError(f"{folder} is not there; project and store must be on a disk that all share") from error
+            raise InputError(
+                f"{folder} is not there; project and store must be on a disk that all machines share"
+            ) from error
         paths = (Path(content[name]) for name in ("data", "weights", "curves"))
         return cls(*paths, from_mapping("train", TrainParameters, content["parameters"]))
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 _LOST = ("closed by peer", "reset by peer", "Broken pipe", "remote process exit")  # gloo's words and NCCL's
 
+_SHARE = "all machines need the same environment, and project and store on a disk that they share"
+
 
 def is_launched() -> bool:
     """Whether this process was started by torchrun, or by the stage through srun."""
@@ -122,15 +124,13 @@ def _fit(run: Run, logger: Sequence[Logger] | None, logs: Sequence[TrainLog]) ->
 
 def _same_logs(run: Run, told: Mapping[str, Any]) -> list[TrainLog]:
     """The logs to train on; InputError where this process does not see what the first one sees."""
-    for folder in (run.data / "frames" / "train", run.checkpoint.parent.parent):
-        if not folder.is_dir():
-            raise InputError(f"{folder} is not there; project and store must be on a disk that all machines share")
-    if run.checkpoint.exists() != told["resumes"]:
-        raise InputError(f"{run.checkpoint.parent} is another one than the first process sees; share the store")
+    if not run.checkpoint.parent.parent.is_dir() or run.checkpoint.exists() != told["resumes"]:
+        raise InputError(f"{run.checkpoint} is not what the first process sees; {_SHARE}")
     logs = run.logs()
     for name, value in _seen(logs).items():
         if told[name] != value:
-            raise InputError(f"its {name} differ from those of the first process; share one project and environment")
+            what = f"its {name} differ from those" if logs else f"there are no logs in {run.data}, unlike those"
+            raise InputError(f"{what} of the first process; {_SHARE}")
     return logs
 
 
