@@ -70,9 +70,7 @@ class Task:
         try:
             content = json.loads((folder / _TASK).read_text())
         except FileNotFoundError as error:
-            raise InputError(
-                f"{folder} is not there; project and store must be on a disk that all machines share"
-            ) from error
+            raise InputError(f"{folder} is not there; the store must be on a disk that all machines share") from error
         paths = (Path(content[name]) for name in ("data", "weights", "curves"))
         return cls(*paths, from_mapping("train", TrainParameters, content["parameters"]))
 
