@@ -71,8 +71,8 @@ class Task:
             content = json.loads((folder / _TASK).read_text())
         except FileNotFoundError as error:
             raise InputError(f"{folder} is not there; the store must be on a disk that all machines share") from error
-        paths = (Path(content[name]) for name in ("data", "weights", "curves"))
-        return cls(*paths, from_mapping("train", TrainParameters, content["parameters"]))
+        paths = {name: Path(content[name]) for name in ("data", "weights", "curves")}
+        return cls(**paths, parameters=from_mapping("train", TrainParameters, content["parameters"]))
 
 
 def launch(task: Task, machine: Compute) -> None:

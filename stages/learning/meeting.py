@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from models.errors import InputError
 
 if TYPE_CHECKING:
-    from torch.distributed import Store
+    from torch.distributed.distributed_c10d import Store
 
 _COMING = timedelta(hours=1)  # of processes that have not started yet
 _ANSWER = timedelta(minutes=10)  # of one that opens its logs
@@ -38,7 +38,8 @@ class Meeting:
     @classmethod
     def join(cls) -> Meeting:
         """Meet the others at the address that the environment names; InputError where there is no way to it."""
-        from torch.distributed import DistNetworkError, PrefixStore
+        from torch.distributed import DistNetworkError
+        from torch.distributed.distributed_c10d import PrefixStore
         from torch.distributed.rendezvous import rendezvous
 
         try:
@@ -68,7 +69,7 @@ class Meeting:
         """As another, what the first told; None if there is nothing to train."""
         self.store.wait(["told"], _ANY)
         text = self.store.get("told").decode()
-        return json.loads(text) if text else None  # type: ignore[no-any-return]
+        return json.loads(text) if text else None
 
     def answer(self, complaint: str) -> None:
         """As another, say that all is well, by the empty text, or what is not."""

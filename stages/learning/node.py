@@ -60,7 +60,7 @@ def take_part() -> None:
 
 def names_of_torch(slurm: Mapping[str, str]) -> dict[str, str]:
     """What torch's launcher would set, from what Slurm set for a task of a step."""
-    from lightning.fabric.plugins.environments import SLURMEnvironment
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 
     first = SLURMEnvironment.resolve_root_node_address(slurm["SLURM_STEP_NODELIST"])
     steps = 100 * int(slurm["SLURM_JOB_ID"]) + int(slurm["SLURM_STEP_ID"])
