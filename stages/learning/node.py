@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,8 +44,7 @@ def is_launched() -> bool:
 def take_part() -> None:
     """Train this process's share; a user's fault is a sentence for the stage that launched it, not a crash."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in train_flow
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda signum, frame: os._exit(128 + signum))
+    _end_on_signals()
     end_with_parent()
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         os.environ.update(names_of_torch(os.environ))
@@ -56,6 +56,27 @@ def take_part() -> None:
             _follow(meeting)
     except InputError as error:
         _tell(error)
+
+
+def _end_on_signals() -> None:
+    """Let SIGTERM and Ctrl-C end this process at once, whatever it waits for.
+
+    Lightning puts a handler of its own in the place of any other, which first talks to processes that may be gone; what
+    is written here when a signal arrives does not depend on handlers.
+    """
+    ends = (signal.SIGTERM, signal.SIGINT)
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    for number in ends:
+        signal.signal(number, lambda *_: None)
+    signal.set_wakeup_fd(writer)
+
+    def wait() -> None:
+        while (number := os.read(reader, 1)[0]) not in ends:
+            pass
+        os._exit(128 + number)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def names_of_torch(slurm: Mapping[str, str]) -> dict[str, str]:
