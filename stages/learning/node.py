@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +21,11 @@ from typing import TYPE_CHECKING, Any
 from models.errors import InputError
 from stages.learning.launch import FOLDER, Task, write_fault
 from stages.learning.meeting import Meeting
-from stages.learning.ranks import Run, end_with_parent
+from stages.learning.ranks import Run, end_with_starter
 from stages.learning.train import PACKAGES, train_here
 from stages.pipeline.code import code_digest, package_versions
 from stages.pipeline.digest import value_digest
+from stages.pipeline.machine import machine_fault
 
 if TYPE_CHECKING:
     from lightning.pytorch.loggers import Logger
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from models.data.labels import TrainLog
 
 _LOST = ("closed by peer", "reset by peer", "Broken pipe", "remote process exit")  # gloo's words and NCCL's
+_GRACE_S = 5.0
 
 _SHARE = "all machines need the same environment, and project and store on a disk that they share"
 
@@ -45,7 +48,7 @@ def take_part() -> None:
     """Train this process's share; a user's fault is a sentence for the stage that launched it, not a crash."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in train_flow
     _end_on_signals()
-    end_with_parent()
+    end_with_starter()
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         os.environ.update(names_of_torch(os.environ))
     try:
@@ -55,7 +58,13 @@ def take_part() -> None:
         else:
             _follow(meeting)
     except InputError as error:
-        _tell(error)
+        _tell(str(error))
+    except Exception as error:
+        fault = machine_fault(error)
+        if fault is None:
+            raise
+        _tell(f"train stopped: {fault}; what is finished is kept, then run `dvc repro` again")
+        sys.exit(1)  # unlike a user's fault, which all processes meet alike
 
 
 def _end_on_signals() -> None:
@@ -89,8 +98,8 @@ def names_of_torch(slurm: Mapping[str, str]) -> dict[str, str]:
         "RANK": slurm["SLURM_PROCID"],
         "LOCAL_RANK": slurm["SLURM_LOCALID"],
         "GROUP_RANK": slurm["SLURM_NODEID"],
-        "WORLD_SIZE": slurm["SLURM_NTASKS"],
-        "LOCAL_WORLD_SIZE": str(int(slurm["SLURM_NTASKS"]) // int(slurm["SLURM_NNODES"])),
+        "WORLD_SIZE": slurm["SLURM_STEP_NUM_TASKS"],
+        "LOCAL_WORLD_SIZE": str(int(slurm["SLURM_STEP_NUM_TASKS"]) // int(slurm["SLURM_STEP_NUM_NODES"])),
         "MASTER_ADDR": slurm.get("MASTER_ADDR") or first,
         "MASTER_PORT": slurm.get("MASTER_PORT") or str(15000 + steps % 15000),  # below those that systems hand out
         "TORCHELASTIC_RUN_ID": "sceneflow",
@@ -137,6 +146,7 @@ def _fit(run: Run, logger: Sequence[Logger] | None, logs: Sequence[TrainLog]) ->
     except RuntimeError as error:
         if not any(sign in str(error) for sign in _LOST):
             raise
+        time.sleep(_GRACE_S)  # for the one that fails with a sentence, before the launcher ends all
         sys.exit(f"process {os.environ['RANK']} on {socket.gethostname()} lost the connection to another one")
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
@@ -164,10 +174,10 @@ def _seen(logs: Sequence[TrainLog]) -> dict[str, Any]:
     }
 
 
-def _tell(error: InputError) -> None:
+def _tell(sentence: str) -> None:
     """To the stage; from a machine of which the stage sees nothing, to whoever started torchrun there."""
     folder = os.environ.get(FOLDER)
     if folder and os.environ["RANK"] == "0" and Path(folder).is_dir():
-        write_fault(Path(folder), str(error))
+        write_fault(Path(folder), sentence)
     elif os.environ["RANK"] == "0" or (not folder and os.environ["LOCAL_RANK"] == "0"):
-        sys.exit(f"error: {error}")
+        sys.exit(f"error: {sentence}")

@@ -181,7 +181,7 @@ def _watch(others: Sequence[subprocess.Popen[bytes]], done: threading.Event) -> 
         os._exit(1)  # the handler of the training waits for the other process too
 
 
-def end_with_parent() -> None:
+def end_with_starter() -> None:
     """End this process when the one that started it is gone."""
     parent = os.getppid()
 
@@ -195,7 +195,7 @@ def end_with_parent() -> None:
 
 def main() -> None:
     """Train the share of one of several devices."""
-    end_with_parent()
+    end_with_starter()
     run = Run.from_json(sys.argv[1])
     try:
         run.fit(None, run.logs())

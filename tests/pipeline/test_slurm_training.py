@@ -34,9 +34,9 @@ class Trained:
         found = {"SLURM_CONF": os.environ["SLURM_CONF"], "MASTER_ADDR": "127.0.0.1"}  # no name server knows the nodes
         return {**found, **{f"SCENEFLOW_{name}": value for name, value in settings.items()}}
 
-    def start(self, store: Path, output: Path) -> subprocess.Popen[bytes]:
-        """The stage as DVC starts it."""
-        command = [sys.executable, "-m", "stages.train"]
+    def start(self, store: Path, output: Path, *before: str) -> subprocess.Popen[bytes]:
+        """The stage as DVC starts it, or by a command before it."""
+        command = [*before, sys.executable, "-m", "stages.train"]
         environment = {**self.project.environment, **self.settings(store)}
         with output.open("ab") as file:
             return subprocess.Popen(command, cwd=self.project.folder, env=environment, stderr=file, stdout=file)
@@ -60,6 +60,27 @@ def test_dvc_runs_once_and_two_nodes_give_the_bytes_of_two_devices(trained: Trai
     )
     assert jobs.split() == ["2|COMPLETED"]
     assert list((tmp_path / "store/train").glob("*.partial")) == []
+
+
+def test_in_an_allocation_the_stage_takes_a_part_of_it(trained: Trained, tmp_path: Path) -> None:
+    """Here from within a step of a job with more tasks than the training has processes."""
+    job = ("salloc", "--quiet", "--job-name=given", "--nodes=2", "--ntasks-per-node=3")
+    step = ("srun", "--nodes=1", "--ntasks=1", "--cpus-per-task=1")
+    stage = trained.start(tmp_path / "store", tmp_path / "output", *job, *step)
+    assert stage.wait(timeout=120) == 0, (tmp_path / "output").read_text()
+    assert (trained.project.folder / WEIGHTS).read_bytes() == trained.weights
+    jobs = slurm("sacct", "--noheader", "--parsable2", "--name=given", "--format=JobID,NNodes,NTasks,State").split()
+    assert [job.split("|", 1)[1] for job in jobs if job.partition("|")[0].endswith(".1")] == ["2|2|COMPLETED"]
+
+
+def test_a_fault_of_the_machine_is_a_sentence(trained: Trained, tmp_path: Path) -> None:
+    """The first process may not write as large a file as a checkpoint is; Slurm hands the limit on."""
+    limited = ("sh", "-c", 'ulimit -f 2048; exec "$@"', "sh")  # of 512 or 1024 bytes
+    assert trained.start(tmp_path / "store", tmp_path / "output", *limited).wait(timeout=120) == 1
+    text = (tmp_path / "output").read_text()
+    assert "error: train stopped: " in text.splitlines()[-1] and "run `dvc repro` again" in text.splitlines()[-1]
+    assert "Traceback" not in text
+    gone(tmp_path / "store")
 
 
 def test_a_lost_process_is_one_sentence_and_the_next_run_goes_on(trained: Trained, tmp_path: Path) -> None:
