@@ -5,6 +5,7 @@
 from pathlib import Path
 
 from models.training.parameters import TrainParameters
+from stages.learning.node import is_launched, take_part
 from stages.learning.train import train_flow
 from stages.pipeline.main import stage_main
 
@@ -17,4 +18,7 @@ def main(parameters: TrainParameters) -> None:
 
 
 if __name__ == "__main__":
-    stage_main("train", main, Parameters)
+    if is_launched():  # as one process of a training on several machines
+        take_part()
+    else:
+        stage_main("train", main, Parameters)

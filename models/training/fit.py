@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,6 +37,7 @@ def fit(
     workers: int = 0,
     devices: int = 1,
     compiled: bool = False,
+    nodes: int = 1,
 ) -> nn.Module:
     """Train a network.
 
@@ -47,8 +49,10 @@ def fit(
             must stand for everything that determines the training.
         logger: Where the curves go.
         workers: Processes that read ahead; 0 reads in between the steps.
-        devices: How many devices share a batch; above 1 this process is one of as many (see `models.training.ranks`).
+        devices: How many devices of a machine share a batch; this process drives one of them.
         compiled: Compile the network for a GPU.
+        nodes: How many machines with as many devices share it. With more than one device in all this process is one
+            of as many, and the environment tells it which, by the names of torch's launcher.
 
     Returns:
         The trained network, on the CPU.
@@ -60,7 +64,7 @@ def fit(
         logs,
         parameters.model.grid(),
         seed=parameters.seed,
-        pairs_at_a_time=parameters.pairs_at_a_time(devices),
+        pairs_at_a_time=parameters.pairs_at_a_time(nodes * devices),
         held_out=parameters.held_out,
         minimum_dynamic=parameters.seflow.minimum_dynamic,
         augment=parameters.augmentation(),
@@ -79,7 +83,7 @@ def fit(
         max_epochs=parameters.epochs,
         gradient_clip_val=parameters.gradient_clip or None,
         accumulate_grad_batches=parameters.accumulate,
-        **_hardware(device, devices),
+        **_hardware(device, devices, nodes),
     )
     trainer.fit(module, data, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
     return module.trained_network().cpu().eval()
@@ -88,6 +92,7 @@ def fit(
 def _same_bits(device: str) -> None:
     if device == "cpu":
         torch.set_num_threads(THREADS)
+        os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))  # else Lightning divides the machine's cores by devices
         torch.use_deterministic_algorithms(True)
 
 
@@ -104,13 +109,15 @@ def _quiet() -> None:
         warnings.filterwarnings("ignore", text)
 
 
-def _hardware(device: str, devices: int) -> dict[str, Any]:
+def _hardware(device: str, devices: int, nodes: int) -> dict[str, Any]:
+    several = nodes * devices > 1
     strategy = DDPStrategy(process_group_backend="nccl" if device == "cuda" else "gloo", static_graph=True)
     return {
         "accelerator": device if device == "cpu" else "gpu",
         "devices": devices,
-        "strategy": "auto" if devices == 1 else strategy,
-        "sync_batchnorm": devices > 1 and device == "cuda",  # torch has it for GPUs alone
+        "num_nodes": nodes,
+        "strategy": strategy if several else "auto",
+        "sync_batchnorm": several and device == "cuda",  # torch has it for GPUs alone
         "use_distributed_sampler": False,
         "enable_checkpointing": False,
         "enable_progress_bar": False,

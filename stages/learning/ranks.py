@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The sceneflow authors
 # SPDX-License-Identifier: Apache-2.0
-"""Training on several devices: this process drives the first and starts one process for each of the others.
+"""Training on several devices of one machine: this process drives the first and starts one for each of the others.
 
 Each opens the logs itself, so nothing but names is handed over; the first alone writes.
 """
@@ -15,7 +15,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,10 +43,11 @@ class Run:
         data: folder of frames, ground and labels.
         parameters: what to train and how.
         device: cpu or cuda.
-        devices: how many.
+        devices: how many, on each machine.
         checkpoint: where the state after each epoch lies.
         workers: processes that read ahead for each device.
         compiled: compile the network for a GPU.
+        nodes: how many machines.
     """
 
     data: Path
@@ -56,6 +57,26 @@ class Run:
     checkpoint: Path
     workers: int
     compiled: bool
+    nodes: int = 1
+
+    def to_json(self) -> str:
+        """The run as text for another process."""
+        return json.dumps({**asdict(self), "data": str(self.data), "checkpoint": str(self.checkpoint)})
+
+    @classmethod
+    def from_json(cls, text: str) -> Run:
+        """The run that another process wrote down."""
+        content: Mapping[str, Any] = json.loads(text)
+        parameters = from_mapping("train", TrainParameters, content["parameters"])
+        paths = {name: Path(content[name]) for name in ("data", "checkpoint")}
+        return cls(**{**content, **paths, "parameters": parameters})
+
+    def check_devices(self) -> None:
+        """InputError if this machine has not as many GPUs."""
+        import torch
+
+        if self.device == "cuda" and torch.cuda.device_count() < self.devices:
+            raise InputError(f"{self.devices} devices are asked for, but torch sees {torch.cuda.device_count()} GPUs")
 
     def logs(self) -> list[TrainLog]:
         """The logs to train on; InputError if there are labels missing."""
@@ -70,12 +91,23 @@ class Run:
         from models.training.fit import fit
 
         return fit(
-            logs, self.parameters, self.device, self.checkpoint, logger, self.workers, self.devices, self.compiled
+            logs,
+            self.parameters,
+            self.device,
+            self.checkpoint,
+            logger,
+            self.workers,
+            self.devices,
+            self.compiled,
+            self.nodes,
         )
 
 
+Fit = Callable[[Run, "Sequence[Logger]", "Sequence[TrainLog]"], "nn.Module"]
+
+
 def fit_on_all(run: Run, logger: Logger | Sequence[Logger] | None, logs: Sequence[TrainLog]) -> nn.Module:
-    """Train on all devices of a run; returns the trained network.
+    """Train on all devices of this machine; returns the trained network.
 
     Raises:
         InputError: The batch cannot be divided, or there are not as many GPUs.
@@ -85,8 +117,7 @@ def fit_on_all(run: Run, logger: Logger | Sequence[Logger] | None, logs: Sequenc
         return run.fit(logger, logs)
     import torch
 
-    if run.device == "cuda" and torch.cuda.device_count() < run.devices:
-        raise InputError(f"{run.devices} devices are asked for, but torch sees {torch.cuda.device_count()} GPUs")
+    run.check_devices()
     with _other_ranks(run):
         network = run.fit(logger, logs)
         torch.distributed.destroy_process_group()
@@ -98,8 +129,7 @@ def _other_ranks(run: Run) -> Iterator[None]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    told = json.dumps({**asdict(run), "data": str(run.data), "checkpoint": str(run.checkpoint)})
-    command = [sys.executable, "-m", "stages.learning.ranks", told]
+    command = [sys.executable, "-m", "stages.learning.ranks", run.to_json()]
     others = [
         subprocess.Popen(command, env={**os.environ, **_environment(rank, run.devices, port)})
         for rank in range(1, run.devices)
@@ -151,7 +181,8 @@ def _watch(others: Sequence[subprocess.Popen[bytes]], done: threading.Event) -> 
         os._exit(1)  # the handler of the training waits for the other process too
 
 
-def _end_with_parent() -> None:
+def end_with_starter() -> None:
+    """End this process when the one that started it is gone."""
     parent = os.getppid()
 
     def watch() -> None:
@@ -162,17 +193,10 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _told(text: str) -> Run:
-    content: Mapping[str, Any] = json.loads(text)
-    parameters = from_mapping("train", TrainParameters, content["parameters"])
-    paths = {name: Path(content[name]) for name in ("data", "checkpoint")}
-    return Run(**{**content, **paths, "parameters": parameters})
-
-
 def main() -> None:
     """Train the share of one of several devices."""
-    _end_with_parent()
-    run = _told(sys.argv[1])
+    end_with_starter()
+    run = Run.from_json(sys.argv[1])
     try:
         run.fit(None, run.logs())
     except InputError:

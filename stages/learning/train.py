@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from models.errors import InputError
 from models.training.parameters import TrainParameters
-from stages.learning.ranks import Run, fit_on_all
+from stages.learning.launch import Task, launch
+from stages.learning.ranks import Fit, Run, fit_on_all
 from stages.pipeline.code import code_digest, package_versions
 from stages.pipeline.compute import compute
 from stages.pipeline.digest import path_digests, value_digest
@@ -30,7 +31,7 @@ PACKAGES = ("torch", "lightning", "numpy", "scipy")
 
 
 def train_flow(data: Path, weights: Path, curves: Path, parameters: TrainParameters) -> None:
-    """Train on `data/frames/train` with the labels that the parameters name.
+    """Train on `data/frames/train` with the labels that the parameters name, on the machines that the settings name.
 
     Weights and curves stay in the store under the digest of all that determines them, as do checkpoints while
     it runs: the same training is never done twice, and one that was killed goes on where it was.
@@ -42,10 +43,20 @@ def train_flow(data: Path, weights: Path, curves: Path, parameters: TrainParamet
         parameters: What to train and how.
 
     Raises:
-        InputError: There is nothing to train on, a file is missing, or no GPU where one is asked for.
+        InputError: There is nothing to train on, a file is missing, no GPU where one is asked for, or one of several
+            machines fails.
     """
     # Threads that wait by spinning starve each other where other work shares the cores; read when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    machine = compute()
+    if machine.launcher == "none" and machine.nodes == 1:
+        train_here(data, weights, curves, parameters, fit_on_all)
+    else:
+        launch(Task(data, weights, curves, parameters), machine)
+
+
+def train_here(data: Path, weights: Path, curves: Path, parameters: TrainParameters, fit: Fit) -> None:
+    """What `train_flow` does, with `fit` to train, in the process that writes."""
     from models.device import choose_device, device_name
     from models.weights import save_weights
 
@@ -53,10 +64,10 @@ def train_flow(data: Path, weights: Path, curves: Path, parameters: TrainParamet
     device = choose_device(machine.device)
     # A CPU is busy with the network itself; for a GPU eight read more than it can use.
     workers = min(8, max(1, machine.workers // machine.devices)) if device == "cuda" else 0
-    run = Run(data, parameters, device, machine.devices, Path(), workers, machine.compile)
+    run = Run(data, parameters, device, machine.devices, Path(), workers, machine.compile, machine.nodes)
     logs = run.logs()
     compiled = machine.compile and device == "cuda"  # on a CPU the setting changes nothing
-    history = provenance(logs, parameters, device_name(device, machine.devices), compiled)
+    history = provenance(logs, parameters, device_name(device, machine.nodes * machine.devices), compiled)
     key = value_digest({**history, **_writers()})
     store = Store(machine.store / "train")
     checkpoint = store.folder / f"{key}.checkpoint" / "last.ckpt"
@@ -65,7 +76,7 @@ def train_flow(data: Path, weights: Path, curves: Path, parameters: TrainParamet
             workspace = store.workspace(key)
             _drop_damaged(checkpoint)
             loggers = open_loggers(workspace / "curves", machine.logger, machine.store / "logs", key)
-            network = fit_on_all(replace(run, checkpoint=checkpoint), loggers, logs)
+            network = fit(replace(run, checkpoint=checkpoint), loggers, logs)
             save_weights(workspace / weights.name, network, parameters.model, history)
             store.commit(key, workspace)
             remove(checkpoint.parent)

@@ -4,7 +4,7 @@
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -25,12 +25,15 @@ _VARIABLES = {
     "devices": "SCENEFLOW_DEVICES",
     "compile": "SCENEFLOW_COMPILE",
     "logger": "SCENEFLOW_LOGGER",
+    "nodes": "SCENEFLOW_NODES",
+    "launcher": "SCENEFLOW_LAUNCHER",
 }
 _CHOICES = {
     "executor": ("pool", "slurm"),
     "device": ("auto", "cpu", "cuda"),
     "compile": ("off", "on"),
     "logger": ("none", "tensorboard", "wandb"),
+    "launcher": ("none", "srun", "torchrun"),
 }
 _MEMORY_GIB = 2.0  # what a worker takes at most (docs/scale.md), with a margin
 _SLURM_WORKERS = 8
@@ -69,7 +72,10 @@ class Compute:
         store: folder of the log-at-a-time store.
         av2_root: folder that holds `sensor/<split>/<log>`, for `data.source: av2`; relative to the project's root.
         data_root: folder of the raw data, for every other source but `simulated`; relative likewise.
-        devices: GPUs that share the batches of a training.
+        devices: GPUs of a machine that share the batches of a training.
+        nodes: machines that share them, each with as many GPUs.
+        launcher: what starts a training on its machines, `srun` or `torchrun`; `none`: it stays on this one.
+        srun: further options of srun by their long names, for `launcher: srun`; true and false as in `slurm`.
         compile: whether to compile the network for a GPU; that takes a minute or two, so it is for long trainings.
         logger: where training curves go beside the results: `none`, `tensorboard` or `wandb`.
     """
@@ -82,6 +88,9 @@ class Compute:
     devices: int
     compile: bool
     logger: str
+    nodes: int = 1
+    launcher: str = "none"
+    srun: Mapping[str, str | bool] = field(default_factory=dict)
     executor: str = "pool"
     memory_gib: float = _MEMORY_GIB
     threads: int = 1
@@ -115,10 +124,13 @@ def compute() -> Compute:
         devices=_whole("devices", values["devices"] or 1),
         compile=_choice("compile", values["compile"]) == "on",
         logger=_choice("logger", values["logger"]),
+        nodes=_whole("nodes", values["nodes"] or 1),
+        launcher=_choice("launcher", values["launcher"]),
+        srun=_options(_mapping("srun", file.get("srun"))),
         executor=executor,
         memory_gib=memory_gib,
         threads=threads,
-        slurm=_slurm(file.get("slurm") or {}),
+        slurm=_slurm(_mapping("slurm", file.get("slurm"))),
     )
 
 
@@ -134,17 +146,24 @@ def _default_workers(executor: str, threads: int, memory_gib: float) -> int:
     return max(1, min(len(os.sched_getaffinity(0)) // threads, int(memory / memory_gib)))
 
 
-def _slurm(content: object) -> SlurmSettings:
-    if not isinstance(content, dict):
-        raise InputError(f"compute setting slurm must be a mapping of settings, not {content!r}")
+def _mapping(name: str, content: object) -> Mapping[str, object]:
+    if content is not None and not isinstance(content, dict):
+        raise InputError(f"compute setting {name} must be a mapping of settings, not {content!r}")
+    return content or {}
+
+
+def _slurm(content: Mapping[str, object]) -> SlurmSettings:
     own = {item.name for item in fields(SlurmSettings)} - {"options"}
     numbers: dict[str, Any] = {name: _whole(f"slurm.{name}", content[name]) for name in own & set(content)}
-    options = {str(name): _option(value) for name, value in content.items() if name not in own}
-    return SlurmSettings(**numbers, options=options)
+    return SlurmSettings(**numbers, options=_options(content, own))
+
+
+def _options(content: Mapping[str, object], own: Collection[str] = ()) -> Mapping[str, str | bool]:
+    return {str(name): _option(value) for name, value in content.items() if name not in own}
 
 
 def _option(value: object) -> str | bool:
-    """Value of an option of sbatch; a name without a value leaves it out, as `false` does."""
+    """Value of an option of sbatch or srun; a name without a value leaves it out, as `false` does."""
     if value is None or isinstance(value, bool):
         return bool(value)
     return str(value)
@@ -186,7 +205,7 @@ def _read(path: Path) -> Mapping[str, object]:
         raise InputError(f"{path.name} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise InputError(f"{path.name} must hold a mapping of settings, not {content!r}")
-    known = (*_VARIABLES, "slurm")
+    known = (*_VARIABLES, "slurm", "srun")
     unknown = sorted(map(str, set(content) - set(known)))
     if unknown:
         raise InputError(f"{path.name} has an unknown setting {unknown[0]!r}; it knows {', '.join(known)}")

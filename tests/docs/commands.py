@@ -64,6 +64,7 @@ PARSED = {
     "python -m stages.weights": NAMES,
     "rerun": "opens a window",
     "python -m stages.train": LONG,
+    "torchrun": ELSEWHERE,
     ".venv/bin/pip install": SETS_UP,
     "export": SETS_UP,
     "sed": ELSEWHERE,

@@ -16,7 +16,7 @@ from unittest import mock
 
 import yaml
 
-from stages.pipeline.code import ROOT
+from stages.pipeline.code import ROOT, module_file
 from stages.pipeline.compute import _VARIABLES
 
 VARIABLES = {*_VARIABLES.values(), "AV2_ROOT", "PANDASET_ROOT"}
@@ -37,6 +37,7 @@ def fault(words: tuple[str, ...]) -> str | None:
     if program in NOT_OURS:
         return None
     known = {"dvc": _dvc, "make": _make, "git": _git, "export": _export, "sed": _sed, ".venv/bin/pip": _pip}
+    known["torchrun"] = _torchrun
     return known[program](rest) if program in known else f"{program} is no program that this test can parse"
 
 
@@ -78,6 +79,17 @@ def _pytest(arguments: list[str]) -> str | None:
         if "/" in word and not (ROOT / word).exists():
             return f"there is no {word}"
     return None
+
+
+def _torchrun(arguments: list[str]) -> str | None:
+    from torch.distributed.run import get_args_parser
+
+    with _quiet() as said:
+        try:
+            module = get_args_parser().parse_args(arguments).training_script
+        except SystemExit:
+            return said.getvalue().strip().splitlines()[-1]
+    return None if module_file(module) else f"there is no module {module}"
 
 
 def _dvc(arguments: list[str]) -> str | None:

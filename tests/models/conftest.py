@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Parameters small enough for a test, and logs to go with them."""
 
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,17 @@ from models.data.augment import AugmentParameters
 from models.losses.parameters import DeflowParameters, SeflowParameters
 from models.training.parameters import TrainParameters
 from models.training.schedule import ScheduleParameters
+from stages.learning.train import train_flow
+from stages.pipeline.code import ROOT
 from tests.models.synthetic import write_log
 
 
 @pytest.fixture
 def parameters() -> TrainParameters:
+    return small_parameters()
+
+
+def small_parameters() -> TrainParameters:
     return TrainParameters(
         labels="clusters",
         loss="seflow",
@@ -42,7 +49,40 @@ def parameters() -> TrainParameters:
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
     """Two logs of four sweeps."""
-    folder = tmp_path / "data"
+    return write_logs(tmp_path / "data")
+
+
+def write_logs(folder: Path) -> Path:
     for number in range(2):
         write_log(folder, "train", f"log{number}", seed=number)
     return folder
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A training that was done, in `out` from `data`, with the store `scratch` beside them."""
+
+    folder: Path
+    parameters: TrainParameters
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def out(self) -> Path:
+        return self.folder / "out"
+
+
+@pytest.fixture(scope="session")
+def by_two_devices(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """On two devices, which are two processes on the CPU."""
+    parameters = replace(small_parameters(), batch=4, epochs=4, held_out=0.0)
+    trained = Trained(tmp_path_factory.mktemp("two"), parameters)
+    settings = {"STORE": str(trained.folder / "scratch"), "DEVICE": "cpu", "DEVICES": "2"}
+    with pytest.MonkeyPatch.context() as machine:
+        machine.setenv("PYTHONPATH", str(ROOT))
+        for name, value in settings.items():
+            machine.setenv(f"SCENEFLOW_{name}", value)
+        train_flow(write_logs(trained.data), trained.out / "flow.safetensors", trained.out / "curves", parameters)
+    return trained

@@ -26,6 +26,7 @@ from models.weights import load_weights
 from stages.learning import ranks
 from stages.learning.train import train_flow
 from stages.pipeline.code import ROOT
+from tests.models.conftest import Trained
 from tests.models.golden import fill_weights
 
 
@@ -38,26 +39,25 @@ def _scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def train(data: Path, out: Path, parameters: TrainParameters) -> tuple[dict[str, torch.Tensor], list[float]]:
     """Weights, and the loss of each epoch."""
     train_flow(data, out / "flow.safetensors", out / "curves", parameters)
+    return result(out)
+
+
+def result(out: Path) -> tuple[dict[str, torch.Tensor], list[float]]:
     rows = (out / "curves/plots/metrics/train/loss.tsv").read_text().split("\n")[1:]
     return load_weights(out / "flow.safetensors")[0].state_dict(), [float(row.split("\t")[-1]) for row in rows if row]
 
 
-def test_two_processes_train_as_one(
-    data: Path, tmp_path: Path, parameters: TrainParameters, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_two_processes_train_as_one(by_two_devices: Trained, data: Path, tmp_path: Path) -> None:
     """The same batches and nearly the same loss: on a CPU alone each process norms by its own share of a batch."""
-    parameters = replace(parameters, batch=4, epochs=4, held_out=0.0)
-    _, alone = train(data, tmp_path / "one", parameters)
-    monkeypatch.setenv("SCENEFLOW_DEVICES", "2")
-    monkeypatch.setenv("PYTHONPATH", ".")
-    weights, shared = train(data, tmp_path / "two", parameters)
+    _, alone = train(data, tmp_path / "one", by_two_devices.parameters)
+    weights, shared = result(by_two_devices.out)
     assert len(shared) == len(alone) == 4
     assert shared == pytest.approx(alone, rel=0.15)
     assert shared != alone  # it was another training indeed
     assert all(value.isfinite().all() for value in weights.values())
-    told = load_weights(tmp_path / "two/flow.safetensors")[1]["training"]
+    told = load_weights(by_two_devices.out / "flow.safetensors")[1]["training"]
     assert told["device"].startswith("2 x cpu")
-    assert len(list((tmp_path / "scratch/train").glob("*.partial"))) == 0
+    assert len(list((by_two_devices.folder / "scratch/train").glob("*.partial"))) == 0
 
 
 def test_weights_are_the_same_in_both_processes(data: Path, tmp_path: Path, parameters: TrainParameters) -> None:

@@ -144,6 +144,8 @@ def test_one_bad_value_stops_any_stage(section: str, key: str, value: object, me
         ("SCENEFLOW_WORKERS", "many", "workers must be a whole number"),
         ("SCENEFLOW_DEVICE", "tpu", "device must be one of"),
         ("SCENEFLOW_DEVICES", "0", "devices must be a whole number of at least 1"),
+        ("SCENEFLOW_NODES", "two", "nodes must be a whole number of at least 1"),
+        ("SCENEFLOW_LAUNCHER", "mpirun", "launcher must be one of none, srun, torchrun, not 'mpirun'"),
         ("SCENEFLOW_COMPILE", "auto", "compile must be one of off, on, not 'auto'"),
         ("SCENEFLOW_LOGGER", "csv", "logger must be one of none, tensorboard, wandb"),
         ("SCENEFLOW_EXECUTOR", "dask", "executor must be one of pool, slurm, not 'dask'"),
@@ -191,9 +193,15 @@ def test_settings_of_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert slurm.options == {"partition": "cpu", "account": "7"}
     file.write_text("slurm: {exclusive: true, requeue: false, qos: , nice: 0}\n")
     assert compute().slurm.options == {"exclusive": True, "requeue": False, "qos": False, "nice": "0"}
+    file.write_text(
+        "nodes: 2\nlauncher: srun\nsrun: {partition: gpu, exclusive: true, time: 60, gpus-per-node: false}\n"
+    )
+    assert (compute().nodes, compute().launcher) == (2, "srun")
+    assert compute().srun == {"partition": "gpu", "exclusive": True, "time": "60", "gpus-per-node": False}
     for text, message in (
         ("slurm: {jobs: 0}", "slurm.jobs must be a whole number"),
         ("slurm: cpu", "slurm must be a mapping"),
+        ("srun: gpu", "srun must be a mapping"),
     ):
         file.write_text(text)
         with pytest.raises(InputError, match=message):

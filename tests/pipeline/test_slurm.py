@@ -4,7 +4,6 @@
 
 import dataclasses
 import os
-import shutil
 import signal
 import socket
 import subprocess
@@ -21,8 +20,8 @@ from stages.pipeline.compute import Compute, SlurmSettings, compute
 from stages.pipeline.slurm import chunks, submitter
 from tests.pipeline.project import SMALL, make_project
 from tests.pipeline.test_store import compute_powers, runs, wait_for, workspace, write_numbers  # noqa: F401
+from tests.services.cluster import SCRIPT, cluster, slurm
 
-SCRIPT = ROOT / "tests/services/slurm.sh"
 DRIVER = (
     "from tests.pipeline import steps, test_store as t\n"
     "if __name__ == '__main__': t.compute_powers(steps.{function}, logs={logs})"
@@ -84,20 +83,11 @@ def test_only_a_folder_of_the_script_is_removed(tmp_path: Path) -> None:
     assert f"error: {tmp_path} was not made by `up`" in result.stderr
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    if os.geteuid() != 0 or shutil.which("slurmctld") is None:
-        pytest.skip(f"needs root and Slurm: {SCRIPT.relative_to(ROOT)} install")
+@pytest.fixture(scope="module", name="cluster")
+def one_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     pytest.importorskip("submitit", reason="needs the extra slurm")
-    folder = tmp_path_factory.mktemp("slurm") / "cluster"
-    os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
-    try:
-        subprocess.run([SCRIPT, "up", folder], check=True)
+    with cluster(tmp_path_factory.mktemp("slurm") / "cluster"):
         yield
-    finally:
-        if folder.exists():
-            subprocess.run([SCRIPT, "down", folder], check=True)
-        del os.environ["SLURM_CONF"]
 
 
 @pytest.fixture
@@ -126,10 +116,6 @@ def go() -> None:
 
 def begun(process: subprocess.Popen[bytes], logs: str) -> None:
     wait_for(lambda: all(Path(f"in/{log}.begun").exists() for log in logs), process)
-
-
-def slurm(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def running() -> list[str]:

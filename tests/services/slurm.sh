@@ -5,10 +5,11 @@
 # A real Slurm cluster of this one machine with accounting, from Debian's packages, for tests.
 #
 #   slurm.sh install     install the packages (needs root)
-#   slurm.sh up DIR      start it in DIR, an absolute path that does not exist; needs root, no systemd, loopback alone
+#   slurm.sh up DIR [N]  start it in DIR, an absolute path that does not exist; needs root, no systemd, loopback alone;
+#                        this machine is its node, or N nodes n1, n2 ... at once
 #   slurm.sh down DIR    cancel its jobs, stop it and remove DIR, which `up` must have made
 #
-# Clients need SLURM_CONF=DIR/slurm.conf. Its ports are Slurm's and MariaDB's own, so there can be one at a time.
+# Clients need SLURM_CONF=DIR/slurm.conf. Its ports are Slurm's and MariaDB's own and 16818 on, so there can be one at a time.
 set -eu
 PACKAGES="slurmctld slurmd slurm-client munge slurmdbd mariadb-server-core mariadb-client-core"
 MARK=.cluster-of-slurm.sh # in a folder that `up` made
@@ -28,8 +29,9 @@ port() { (exec 3<>"/dev/tcp/127.0.0.1/$1"); }
 idle() { [ "$(sinfo -ho %t)" = idle ]; }
 
 up() {
-  local host
+  local host nodes
   host=$(hostname -s)
+  nodes=$(if [ "$N" = 1 ]; then echo "$host"; else seq -f n%g "$N"; fi)
   mkdir "$D"
   : >"$D/$MARK"
   mkdir "$D"/{state,spool,munge}
@@ -44,7 +46,8 @@ SlurmctldHost=$host(127.0.0.1)
 SlurmUser=root
 AuthInfo=socket=$D/m.sock,cred_expire=5
 StateSaveLocation=$D/state
-SlurmdSpoolDir=$D/spool
+SlurmdSpoolDir=$D/spool/%n
+SlurmdPidFile=$D/slurmd-%n.pid
 ProctrackType=proctrack/linuxproc
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core
@@ -54,8 +57,10 @@ SlurmdParameters=config_overrides
 KillWait=2
 AccountingStorageType=accounting_storage/slurmdbd
 AccountingStoragePass=$D/m.sock
-NodeName=$host NodeAddr=127.0.0.1 CPUs=8 RealMemory=8000 State=UNKNOWN
-PartitionName=all Nodes=$host Default=YES MaxTime=INFINITE State=UP
+$(port=16818; for node in $nodes; do
+  echo "NodeName=$node NodeHostname=$host NodeAddr=127.0.0.1 Port=$((port++)) CPUs=$((8 / N)) RealMemory=$((8000 / N))"
+done)
+PartitionName=all Nodes=$(echo $nodes | tr ' ' ,) Default=YES MaxTime=INFINITE State=UP
 CONF
   (umask 077; cat >"$D/slurmdbd.conf" <<CONF
 AuthInfo=socket=$D/m.sock
@@ -76,17 +81,17 @@ CONF
   wait_for port 6819
   sacctmgr -iQ add cluster test
   background ctld slurmctld -D -c
-  background d slurmd -D -c
+  for node in $nodes; do background "d-$node" slurmd -D -c -N "$node"; done
   wait_for idle
 }
 
 down() {
   [ -f "$D/$MARK" ] || { echo "error: $D was not made by \`up\`; nothing is removed" >&2; exit 1; }
   scancel -u root || true
-  for name in d ctld dbd db munged; do
-    if [ -f "$D/$name.pid" ]; then
-      kill "$(cat "$D/$name.pid")" 2>/dev/null || true
-      for _ in $(seq 50); do kill -0 "$(cat "$D/$name.pid")" 2>/dev/null || break; sleep .1; done
+  for file in "$D"/d-*.pid "$D"/{ctld,dbd,db,munged}.pid; do
+    if [ -f "$file" ]; then
+      kill "$(cat "$file")" 2>/dev/null || true
+      for _ in $(seq 50); do kill -0 "$(cat "$file")" 2>/dev/null || break; sleep .1; done
     fi
   done
   rm -rf "$D"
@@ -96,6 +101,7 @@ case "${1:-}" in
   install) apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $PACKAGES ;;
   up | down)
     D=${2:?an absolute path}
+    N=${3:-1}
     export SLURM_CONF=$D/slurm.conf
     "$1"
     ;;
