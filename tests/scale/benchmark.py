@@ -6,6 +6,7 @@ The logs are in Argoverse 2's layout, of four sweeps of 20 points, so that what 
 log and not the data's. The project is a copy of this one with its own store and cache, on a temporary folder's disk.
 """
 
+import hashlib
 import os
 import resource
 import sys
@@ -52,8 +53,8 @@ def main(sizes: Sequence[int]) -> None:
             rows.append(_row(f"first_run_{size}_s", [first[0]], "dvc repro of all stages after so many new logs"))
             rows += idle(project, raw, size)
             write_rows(rows)
-        rows += changes(project, raw, sizes[-1])
         rows.append(disk_row(project.folder, sizes[-1]))
+        rows += changes(project, raw, sizes[-1])
     write_rows(rows)
 
 
@@ -120,17 +121,29 @@ def told(change: str, repro: Repro, before: dict[str, int], after: dict[str, int
 
 
 def disk_row(folder: Path, size: int) -> dict[str, Any]:
-    """Bytes of store, outputs and cache over the bytes of the outputs, each file counted once by its inode."""
-    everything = disk_bytes([folder / ".scratch", folder / ".dvc/cache", folder / "data"])
-    outputs = disk_bytes([folder / "data"])
-    how = "bytes of files in store, cache and data over those in data, by inode; the rest is older results, manifests"
-    return _row(f"disk_copies_{size}", [everything / outputs], how, unit="ratio")
+    """How often the content of the outputs lies on the disk; a file with several names counts once."""
+    outputs = inodes([folder / "data"])
+    contents = {digest for digest, _ in outputs.values()}
+    everything = inodes([folder / ".scratch", folder / ".dvc/cache", folder / "data"])
+    copies = sum(length for digest, length in everything.values() if digest in contents)
+    once = sum({digest: length for digest, length in outputs.values()}.values())
+    others = sum(length for digest, length in everything.values() if digest not in contents)
+    how = (
+        "bytes of files in store, cache and data that have an output's content, by inode, over those of the outputs;"
+        f" {once / 2**20:.1f} MiB of outputs, {others / 2**20:.1f} MiB of others (manifests, listings, older results)"
+    )
+    return _row(f"disk_copies_{size}", [copies / once], how, unit="ratio")
 
 
-def disk_bytes(folders: Sequence[Path]) -> int:
-    """Bytes of all files, one that has several names counted once."""
-    files = (Path(top) / name for folder in folders for top, _, names in os.walk(folder) for name in names)
-    return sum({(status.st_dev, status.st_ino): status.st_size for status in (file.lstat() for file in files)}.values())
+def inodes(folders: Sequence[Path]) -> dict[tuple[int, int], tuple[str, int]]:
+    """Digest and length of each file that is not empty, by its place on the disk."""
+    found = {}
+    for path in (Path(top) / name for folder in folders for top, _, names in os.walk(folder) for name in names):
+        status = path.lstat()
+        if status.st_size and (status.st_dev, status.st_ino) not in found:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            found[status.st_dev, status.st_ino] = digest, status.st_size
+    return found
 
 
 def _row(case: str, values: Sequence[float], how: str, unit: str = "s") -> dict[str, Any]:
