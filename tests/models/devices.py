@@ -9,9 +9,9 @@ epoch has enough steps. Throughput is compared at the same batch for a GPU, the 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -38,6 +38,7 @@ CHANGES = {
     "train.learning_rate": 0.001,
     "train.augment.drop": 0.0,
 }
+RUNNING: list[subprocess.Popen[str]] = []  # trainings, to be ended with this process
 WARM = 0.25  # share of the steps that are not timed
 
 
@@ -92,6 +93,7 @@ def train(training: Training, data: Path, work: Path) -> tuple[list[float], list
     command = [sys.executable, "-m", "stages.train"]
     with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
+        RUNNING.append(process)
         seen = read_bar(process.stderr)
     if process.returncode:
         raise InputError(f"training {training.name} ended with {process.returncode}: {seen.rest[-300:]}")
@@ -154,21 +156,34 @@ def main() -> None:
     batch = given.batch
     alone, curve = Training(1, batch, given.epochs, 0), Training(1, 2 * batch, given.epochs, 1)
     both = Training(2, 2 * batch, given.epochs, 0)
+    signal.signal(signal.SIGTERM, _ended)
+    rows: list[dict[str, Any]] = []
     with ThreadPoolExecutor(2) as pool:  # each on a GPU of its own
-        found = list(pool.map(lambda training: train(training, given.data, given.work), (alone, curve)))
-    found.append(train(both, given.data, given.work))
-    device = device_name("cuda")
-    rows = []
-    for training, (rates, losses) in zip((alone, curve, both), found, strict=True):
-        case = f"train_{training.devices}_gpus_batch_{training.batch}"
-        pairs = [rate * training.batch for rate in rates]
-        rows.append(row(case, pairs, "pairs/s", device, loss=[float(f"{loss:.4g}") for loss in losses]))
-    ratio = rows[2]["value"] / rows[0]["value"]
-    rows.append(row("two_gpus_over_one", [ratio], "times", device, batch_of_a_gpu=batch))
-    for told in rows:
-        print(shown(told))
-    print(json.dumps({told["case"]: told.get("loss") for told in rows}))
+        for training, found in zip(
+            (alone, curve), pool.map(lambda one: train(one, given.data, given.work), (alone, curve)), strict=True
+        ):
+            rows.append(told(training, *found))
     write_rows(given.results, rows)
+    rows.append(told(both, *train(both, given.data, given.work)))
+    ratio = rows[2]["value"] / rows[0]["value"]
+    rows.append(row("two_gpus_over_one", [ratio], "times", device_name("cuda"), batch_of_a_gpu=batch))
+    print(shown(rows[-1]))
+    write_rows(given.results, rows)
+
+
+def _ended(number: int, frame: object) -> None:
+    for process in RUNNING:
+        process.kill()
+    os._exit(128 + number)
+
+
+def told(training: Training, rates: list[float], losses: list[float]) -> dict[str, Any]:
+    """The row of a training, printed as it ends."""
+    case = f"train_{training.devices}_gpus_batch_{training.batch}"
+    pairs = [rate * training.batch for rate in rates]
+    found = row(case, pairs, "pairs/s", device_name("cuda"), loss=[float(f"{loss:.4g}") for loss in losses])
+    print(shown(found), found["loss"], flush=True)
+    return found
 
 
 if __name__ == "__main__":
