@@ -40,7 +40,8 @@ class Search:
 
     Args:
         target: (M, 3) metres, contiguous; float32, on the CPU also float64. Must not change while it is searched:
-            a change in place is noticed where torch counts it (not through NumPy, `.data` or in inference mode).
+            a change in place is noticed where torch counts it (not through NumPy, `.data` or in inference mode). A GPU
+            searches it on the stream that made it; for another stream, let that one wait and keep this alive.
         target_offsets: (B+1,) int64 on the CPU, from 0 to M, never falling.
 
     Raises:

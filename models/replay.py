@@ -20,30 +20,33 @@ class ReplayedUNet(nn.Module):
 
     def __init__(self, unet: nn.Module) -> None:
         super().__init__()
-        self.unet = unet
+        # Autocast keeps its copies of weights that want gradients until its block ends; a recording would outlive them.
+        self.unet = unet.requires_grad_(False)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._image = self._decoded = torch.empty(0)
 
     def forward(self, image: Tensor) -> Tensor:
         """Decoded image, as the U-Net's own; it is written over by the next call."""
         if self._graph is None or _kind(image) != _kind(self._image):
-            self._graph = self._record(image)
+            self._graph, self._image, self._decoded = self._recorded(image)
         self._image.copy_(image)
         self._graph.replay()
         return self._decoded
 
-    def _record(self, image: Tensor) -> torch.cuda.CUDAGraph:
-        self._image = image.clone()
-        side = torch.cuda.Stream(image.device)  # type: ignore[no-untyped-call]
-        side.wait_stream(torch.cuda.current_stream(image.device))
-        with torch.cuda.stream(side):
-            for _ in range(WARM):
-                self.unet(self._image)
-        torch.cuda.current_stream(image.device).wait_stream(side)
+    def _recorded(self, image: Tensor) -> tuple[torch.cuda.CUDAGraph, Tensor, Tensor]:
+        """The recording, and the memory that it reads and writes, which later calls may use in any mode."""
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            self._decoded = self.unet(self._image)
-        return graph
+        with torch.inference_mode(False), torch.no_grad(), torch.cuda.device(image.device):
+            side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+            own = torch.empty_like(image).copy_(image)
+            side.wait_stream(torch.cuda.current_stream())
+            with torch.cuda.stream(side):
+                for _ in range(WARM):
+                    self.unet(own)
+            torch.cuda.current_stream().wait_stream(side)
+            with torch.cuda.graph(graph, stream=side):
+                decoded = self.unet(own)
+        return graph, own, decoded
 
 
 def _kind(image: Tensor) -> tuple[object, ...]:
@@ -55,8 +58,13 @@ def replay_unet(network: PillarFlow) -> PillarFlow:
 
     Args:
         network: In evaluation mode, on a CUDA device, its weights final.
+
+    Raises:
+        ValueError: It is in training, or on another device.
     """
-    if network.training:
-        raise ValueError("only a network in evaluation mode can replay its U-Net, got one in training")
+    device = next(network.parameters()).device
+    if network.training or device.type != "cuda":
+        mode = "training" if network.training else "evaluation"
+        raise ValueError(f"a U-Net is replayed in evaluation mode on a CUDA device, got {mode} on {device}")
     network.backbone = ReplayedUNet(network.backbone)  # type: ignore[assignment]
     return network

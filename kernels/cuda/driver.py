@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from kernels.cuda.build import compiler_version, machine_code
+from kernels.cuda.build import compiler_release, machine_code
 from kernels.cuda.layout import SHAPE, Shape
 
 DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
@@ -126,7 +126,7 @@ def load(code: bytes, arch: str, names: Sequence[str]) -> dict[str, int]:
 
 
 def _refusal(arch: str, status: int) -> str:
-    number, compiler = ctypes.c_int(), compiler_version()
+    number, compiler = ctypes.c_int(), compiler_release().rpartition("-")[2]  # of a wheel's name
     _library().cuDriverGetVersion(ctypes.byref(number))
     driver = f"{number.value // 1000}.{number.value % 1000 // 10}"
     if int(driver.split(".")[0]) < int(compiler.split(".")[0]):

@@ -169,6 +169,10 @@ class ContinuedLoader:
                 self._next = epoch + 1
             yield batch
 
+    def close(self) -> None:
+        """End the workers, which go when nothing holds their iterator any more."""
+        self._batches = self._loader._iterator = None
+
 
 class PairData(LightningDataModule):
     """Loaders of training and held-out pairs."""
@@ -200,13 +204,20 @@ class PairData(LightningDataModule):
         self.train.augment = augment
         self.seed, self.pairs_at_a_time, self.workers = seed, pairs_at_a_time, workers
         self.collate = partial(collate, minimum_dynamic=minimum_dynamic)
+        self._continued: ContinuedLoader | None = None
 
     def train_dataloader(self) -> DataLoader[Any] | ContinuedLoader:
         """All training pairs in shuffled order."""
         if self.workers == 0:
             return self._loader(self.train, shuffle=True)
         sampler = self._sampler(self.train, shuffle=True)
-        return ContinuedLoader(self.train, sampler, self.pairs_at_a_time, **self._how())
+        self._continued = ContinuedLoader(self.train, sampler, self.pairs_at_a_time, **self._how())
+        return self._continued
+
+    def teardown(self, stage: str) -> None:
+        """End the workers that read ahead; the framework only knows loaders of its own kind."""
+        if self._continued is not None:
+            self._continued.close()
 
     def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
         """The held-out pairs, none where the share is 0."""

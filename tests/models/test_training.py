@@ -3,6 +3,7 @@
 """Training learns, repeats itself to the byte, resumes after a kill, and refuses what makes no sense."""
 
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -84,6 +85,7 @@ def test_workers_that_read_ahead_train_the_same_weights(
     for a, b in ((first, second), more):
         for name, value in a.state_dict().items():
             assert torch.equal(value, b.state_dict()[name]), name
+    assert not multiprocessing.active_children()  # those that read ahead ended with the training
 
 
 def test_killed_training_resumes_to_the_same_bytes(data: Path, tmp_path: Path, parameters: TrainParameters) -> None:
