@@ -42,9 +42,14 @@ class Level:
         return float(x), float(y)
 
 
-def road_plane(points: NDArray[np.floating]) -> Level | None:
-    """The plane with the most of the points (N, 3) around the vehicle that is no wall; None where none has enough."""
-    cells = thinned(near(np.asarray(points, dtype=np.float64)), _CELL)
+def road_plane(points: NDArray[np.floating], farthest: float = 15.0) -> Level | None:
+    """The plane with the most of the points (N, 3) around the vehicle that is no wall; None where none has enough.
+
+    Args:
+        points: finite points.
+        farthest: m from the origin in the plane.
+    """
+    cells = thinned(near(np.asarray(points, dtype=np.float64), farthest), _CELL)
     if len(cells) < _FEWEST:
         return None
     random = np.random.default_rng(0)  # the same planes for the same points

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from stages.estimation import validate_cloud, validate_frame, validate_pair, validate_sequence
-from tests.estimation.faults import FAULTS, POSES, START_NS, Fault, files, shifted, with_rows
-from tests.estimation.scene import motion, sweep, write
+from stages.estimation.frame import Frame
+from tests.estimation.faults import AHEAD, FAULTS, POSES, START_NS, Fault, files, shifted, with_rows
+from tests.estimation.scene import forward, motion, sweep, write
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,24 @@ def test_a_lidars_own_frame_with_its_height_has_no_finding(
     fault = Fault((), shifted(z=-1.4), seconds=[0, 0.1], options=("--mount-height", "1.73"))
     result = estimate(*files(street, fault, tmp_path), "-o", tmp_path / "out")
     assert (result.code, result.err) == (0, "")
+
+
+@pytest.mark.parametrize(("reach", "height", "lowest"), AHEAD)
+def test_a_lidar_that_looks_far_ahead_has_no_finding(reach: float, height: float, lowest: float) -> None:
+    """In its own frame and in the rear axle's; road nearer than 15 m is seen by the steepest of these alone."""
+    points = forward(reach, height, lowest)
+    assert list(validate_frame.check_frame(points, Frame(height))) == []
+    assert list(validate_frame.check_frame(points + (0, 0, height - 0.33), Frame())) == []
+
+
+@pytest.mark.parametrize(("reach", "height", "lowest"), AHEAD[::7])
+def test_faults_of_a_lidar_that_looks_far_ahead_are_told(reach: float, height: float, lowest: float) -> None:
+    points = forward(reach, height, lowest)
+    (unit,) = validate_frame.check_frame(points / 0.3048, Frame(height))
+    assert (unit.level, unit.name) == ("error", "units") and "feet" in unit.text
+    (mount,) = validate_frame.check_frame(points, Frame())
+    assert (mount.level, mount.name) == ("warning", "height")
+    assert f"about --mount-height {height:.2f}" in mount.text
 
 
 def test_clouds_in_feet_are_told_by_poses_in_metres(estimate: Callable, tmp_path: Path) -> None:
