@@ -11,6 +11,7 @@ import pytest
 
 from stages.estimation import validate_cloud, validate_frame, validate_pair, validate_sequence
 from stages.estimation.frame import Frame
+from stages.estimation.level import road_plane
 from tests.estimation.faults import AHEAD, FAULTS, POSES, START_NS, Fault, files, shifted, with_rows
 from tests.estimation.scene import forward, motion, sweep, write
 
@@ -79,6 +80,18 @@ def test_faults_of_a_lidar_that_looks_far_ahead_are_told(reach: float, height: f
     (mount,) = validate_frame.check_frame(points, Frame())
     assert (mount.level, mount.name) == ("warning", "height")
     assert f"about --mount-height {height:.2f}" in mount.text
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("noise", [0.0, 0.01, 0.06])
+def test_points_on_a_line_are_no_road(seed: int, noise: float) -> None:
+    """A kerb, or the one ring that meets the road: any plane through it fits; as wide as a lane it is one."""
+    random = np.random.default_rng(seed)
+    line = np.column_stack([np.linspace(-14.5, 14.5, 400), np.full(400, 5.0), np.full(400, -1.8)])
+    line += random.normal(0, noise, line.shape) * (0, 1, 1)
+    assert road_plane(line) is None
+    lane = road_plane(line + random.uniform(-1.5, 1.5, (400, 1)) * (0, 1, 0))
+    assert lane is not None and lane.tilt_deg < 1 and abs(lane.height + 1.8) < 0.1
 
 
 def test_clouds_in_feet_are_told_by_poses_in_metres(estimate: Callable, tmp_path: Path) -> None:
