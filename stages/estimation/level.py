@@ -14,6 +14,7 @@ _CELL = 0.5  # m, so that near points, which are many, say no more
 _TRIES = 600  # planes through three points each
 _STEEPEST = 40.0  # degrees from level: what is steeper is a wall
 _THICK = 0.12  # m from a plane: a point of it
+_NARROW = 0.5  # m, standard deviation across their line, of points that are no plane yet: 1.7 m wide
 _LEAST = 0.15  # share of the points that a plane must hold to be called the road
 _FEWEST = 60  # points of it
 
@@ -42,9 +43,14 @@ class Level:
         return float(x), float(y)
 
 
-def road_plane(points: NDArray[np.floating]) -> Level | None:
-    """The plane with the most of the points (N, 3) around the vehicle that is no wall; None where none has enough."""
-    cells = thinned(near(np.asarray(points, dtype=np.float64)), _CELL)
+def road_plane(points: NDArray[np.floating], farthest: float = 15.0) -> Level | None:
+    """The plane with the most of the points (N, 3) around the vehicle that is no wall; None where none has enough.
+
+    Args:
+        points: finite points.
+        farthest: m from the origin in the plane.
+    """
+    cells = thinned(near(np.asarray(points, dtype=np.float64), farthest), _CELL)
     if len(cells) < _FEWEST:
         return None
     random = np.random.default_rng(0)  # the same planes for the same points
@@ -61,11 +67,16 @@ def road_plane(points: NDArray[np.floating]) -> Level | None:
     return _fitted(cells, best) if best.sum() >= max(_FEWEST, _LEAST * len(cells)) else None
 
 
-def _fitted(cells: NDArray[np.float64], inside: NDArray[np.bool_]) -> Level:
-    """Least squares over the points of the plane, twice, as the first plane went through three noisy ones."""
+def _fitted(cells: NDArray[np.float64], inside: NDArray[np.bool_]) -> Level | None:
+    """Least squares over the points of the plane, twice, as the first plane went through three noisy ones.
+
+    None where they lie on one line, about which a plane may turn as it will, or are a wall after all.
+    """
     for _ in range(2):
         centre = cells[inside].mean(axis=0)
-        normal = np.linalg.svd(cells[inside] - centre, full_matrices=False)[2][-1]
-        normal = normal * np.sign(normal[2])
+        _, spread, axes = np.linalg.svd(cells[inside] - centre, full_matrices=False)
+        normal = axes[-1] * np.sign(axes[-1, 2])
+        if spread[1] < _NARROW * np.sqrt(inside.sum()) or normal[2] < np.cos(np.radians(_STEEPEST)):
+            return None
         inside = np.abs((cells - centre) @ normal) < _THICK
     return Level(normal, float(centre @ normal / normal[2]))

@@ -61,6 +61,7 @@ class Overlay:
     def __init__(self, cloud0: Cloud, cloud1: Cloud) -> None:
         self._points = source_points(cloud0.xyz[cloud0.valid])
         self._scene = Scene(cloud1.xyz[cloud1.valid])
+        self._measured: dict[bytes, Float64] = {}
 
     def fit(self, ego1_SE3_ego0: Float64) -> Fit:
         """How well a motion fits."""
@@ -75,10 +76,17 @@ class Overlay:
 
         Only points that tell the two apart are asked: along a street most walls fit wherever the vehicle is.
         """
-        there, here = (self._scene.distances(self._points, transform) for transform in (other, motion))
+        there, here = self._distances(other), self._distances(motion)
         telling = np.abs(there - here) > _TELLING
         enough = telling.sum() >= max(_FEWEST, _SHARE * len(telling))
         return bool(enough and there[telling].mean() < _CLEARLY * here[telling].mean())
+
+    def _distances(self, motion: Float64) -> Float64:
+        """Of the points after a motion; measured once, for the checks compare a few motions again and again."""
+        key = motion.tobytes()
+        if key not in self._measured:
+            self._measured[key] = self._scene.distances(self._points, motion)
+        return self._measured[key]
 
     def registered(self, before: Float64 | None = None) -> Motion:
         """The motion by registration; the one of the pair before is tried too, for a drive goes on much as it was."""

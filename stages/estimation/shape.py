@@ -59,10 +59,10 @@ def shape(points: NDArray[np.floating]) -> Shape:
     )
 
 
-def near(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Those of the points (N, 3) that lie around the vehicle, where there is road."""
+def near(points: NDArray[np.float64], farthest: float = _NEAR[1]) -> NDArray[np.float64]:
+    """Those of the points (N, 3) that lie around the vehicle, up to `farthest` m away, where there is road."""
     radius = np.hypot(points[:, 0], points[:, 1])
-    return points[(radius >= _NEAR[0]) & (radius < _NEAR[1]) & (np.abs(points[:, 2]) < 100)]
+    return points[(radius >= _NEAR[0]) & (radius < farthest) & (np.abs(points[:, 2]) < 100)]
 
 
 def _layers(points: NDArray[np.float64]) -> NDArray[np.int64]:

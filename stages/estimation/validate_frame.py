@@ -16,6 +16,7 @@ UNITS = {"feet": 0.3048, "decimetres": 0.1, "centimetres": 0.01, "millimetres": 
 _FARTHEST, _FAR_OFF, _SHORTEST = 500.0, 200.0, 3.0  # m: no lidar, few lidars reach farther; none spreads over less
 _LIDAR = (20.0, 400.0)  # m, what lidars reach
 _MOUNTED = (0.2, 4.0)  # m over the road, where vehicles carry them
+_AHEAD = 60.0  # m, within which is the road of lidars that see none near by: a beam 5° down meets it 20 m away
 _WORLD = 300.0  # m from the origin to the middle of the cloud
 _FLAT = 0.5  # of the spread along z: an axis so much flatter is the upright one
 _TURNED = 0.25  # of what lies below the ground: less above than that is a cloud upside down
@@ -70,13 +71,15 @@ def _axes_error(form: Shape) -> Finding | None:
 
 
 def _check_road(points: Float64, form: Shape, frame: Frame) -> Iterator[Finding]:
-    level = road_plane(points)
+    around = road_plane(points)
+    level = around or road_plane(points, _AHEAD)
     tilted = level is not None and level.tilt_deg > _TILT
     z = form.ground if level is None else level.height
     off = not abs(z + frame.height) <= _HEIGHT
-    turned = form.below > 20 and form.above < _TURNED * form.below
+    turned = around is not None and form.below > 20 and form.above < _TURNED * form.below
     roads = _level_roads(points) if tilted or off or turned else {}
-    unit = _unit_by_road(roads, form, frame, sound=_mounted(z) and not tilted and not turned)
+    sound = None if level is None else _mounted(z) and not tilted and not turned
+    unit = _unit_by_road(roads, form, frame, sound)
     if unit is not None:
         yield unit
         return
@@ -90,22 +93,27 @@ def _check_road(points: Float64, form: Shape, frame: Frame) -> Iterator[Finding]
         yield _height(z, frame, [name for name, there in roads.items() if _exact(there, frame)])
 
 
-def _unit_by_road(roads: dict[str, float], form: Shape, frame: Frame, sound: bool) -> Finding | None:
-    """An error where the road is that of another unit and in metres is not sound, or few lidars reach so far."""
+def _unit_by_road(roads: dict[str, float], form: Shape, frame: Frame, sound: bool | None) -> Finding | None:
+    """A finding where the road is that of another unit and in metres is not sound, or few lidars reach so far.
+
+    No road in metres (sound is None) says nothing: then only its very height in another unit is an error.
+    """
     text = f"the cloud reaches {form.reach:,.0f} units, and "
     exact = next((name for name, z in roads.items() if _exact(z, frame)), None)
-    if exact and (form.reach > _FAR_OFF or not sound):
+    if exact and (form.reach > _FAR_OFF or sound is False):
         text += f"in {exact} the road lies where it should, at z = {-frame.height:.2f} m: multiply the coordinates by "
         return Finding("error", "units", f"{text}{UNITS[exact]:g}, they must be in metres")
     told = _by_unit({name: z for name, z in roads.items() if _mounted(z)})
     if told and form.reach > _FAR_OFF and not sound:
-        return Finding("error", "units", f"{text}no road is where a vehicle's lidar sees it: {told}? Metres are wanted")
+        text += f"no road is where a vehicle's lidar sees it: {told}? Metres are wanted"
+        return Finding("warning" if sound is None else "error", "units", text)
     return None
 
 
 def _level_roads(points: Float64) -> dict[str, float]:
     """Where the road lies at the origin, z in m, by the unit that the coordinates may have; only level roads."""
-    planes = {name: road_plane(points * metres) for name, metres in UNITS.items()}
+    scaled = {name: points * metres for name, metres in UNITS.items()}
+    planes = {name: road_plane(there) or road_plane(there, _AHEAD) for name, there in scaled.items()}
     return {name: plane.height for name, plane in planes.items() if plane is not None and plane.tilt_deg <= _TILT}
 
 

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -54,17 +55,29 @@ def write(changes: Mapping[str, Value], file: Path) -> None:
     """Change the values in a parameter file and nothing else of it.
 
     Raises:
-        InputError: The file is missing, no YAML, or has no such parameter; then it stays as it was.
+        InputError: The file cannot be read, changed or written, or has no such parameter; then it stays as it was.
     """
     try:
-        text = file.read_bytes().decode()
-        changed = edit(text, changes)
+        changed = edit(file.read_bytes().decode(), changes)
+        _replace(file.resolve(), changed.encode())
     except FileNotFoundError:
         raise InputError(f"{file} does not exist; run from the folder that holds it") from None
+    except OSError as error:
+        raise InputError(f"{file} cannot be read and written: {error.strerror}; name a file of yours") from None
     except KeyError as error:
         raise InputError(f"{file} has no parameter {error.args[0]}; take the params.yaml of this version") from None
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from error
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
+
+
+def _replace(file: Path, content: bytes) -> None:
+    """New content of a file in one step, its mode kept."""
     partial = file.with_name(f".{file.name}.{os.getpid()}")
-    partial.write_bytes(changed.encode())
-    os.replace(partial, file)
+    try:
+        partial.write_bytes(content)
+        shutil.copymode(file, partial)
+        os.replace(partial, file)
+    finally:
+        partial.unlink(missing_ok=True)

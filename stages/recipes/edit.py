@@ -4,11 +4,15 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Iterable, Mapping
+from functools import reduce
+from typing import Any
 
 import yaml
 
+from models.errors import InputError
 from stages.recipes.published import Value
 
 
@@ -22,12 +26,48 @@ def edit(text: str, changes: Mapping[str, Value]) -> str:
     Raises:
         KeyError: with the dotted name that the text has not.
         yaml.YAMLError: if the text is no YAML.
+        InputError: if it would then hold other values than those, as where anchors or blocks of text stand.
     """
+    changed = _edited(text, changes)
+    if not _holds(changed, _expected(text, changes)):
+        alone = ({name: value} for name, value in changes.items())
+        faults = [name for one in alone if not _holds(_edited(text, one), _expected(text, one)) for name in one]
+        raise InputError(
+            f"{', '.join(faults or changes)} cannot be changed without harm to other values; write anchors, aliases "
+            "and blocks of text there as plain values"
+        )
+    return changed
+
+
+def _edited(text: str, changes: Mapping[str, Value]) -> str:
     root = yaml.compose(text, Loader=yaml.SafeLoader)
     edits = [(*_span(root, name), value) for name, value in changes.items()]
     for start, end, value in sorted(edits, key=lambda place: place[0], reverse=True):
         text = text[:start] + _entry(text[start:end], value, text[end:])
     return text
+
+
+def _expected(text: str, changes: Mapping[str, Value]) -> object:
+    """The content of the text with other values."""
+    content = _unshared(yaml.safe_load(text))
+    for name, value in changes.items():
+        *above, last = name.split(".")
+        reduce(operator.getitem, above, content)[last] = _plain(value)
+    return content
+
+
+def _unshared(content: Any) -> Any:
+    """A copy in which what an alias stands for is a value of its own."""
+    if isinstance(content, dict):
+        return {key: _unshared(value) for key, value in content.items()}
+    return [_unshared(value) for value in content] if isinstance(content, list) else content
+
+
+def _holds(text: str, content: object) -> bool:
+    try:
+        return bool(yaml.safe_load(text) == content)
+    except yaml.YAMLError:
+        return False
 
 
 def _span(root: yaml.Node | None, name: str) -> tuple[int, int]:
@@ -65,6 +105,9 @@ def _entry(old: str, value: Value, rest: str) -> str:
 
 
 def _written(value: Value) -> str:
-    plain = list(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
-    text: str = yaml.safe_dump(plain, default_flow_style=True, width=10_000)
+    text: str = yaml.safe_dump(_plain(value), default_flow_style=True, width=10_000)
     return text.split("\n")[0]
+
+
+def _plain(value: Value) -> object:
+    return list(value) if isinstance(value, Iterable) and not isinstance(value, str) else value

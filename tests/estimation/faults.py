@@ -4,6 +4,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -171,6 +172,10 @@ FAULTS = {
         second=lambda p: sweep(motion(x=-1), seed=1),
     ),
 }
+
+
+# Reach, height and lowest beam of lidars that look far ahead; of many of them no point of the road is near.
+AHEAD = list(product((200.0, 240.0, 280.0), (1.5, 1.8), (-5.0, -6.5, -7.0, -10.0)))
 
 
 def files(street: list[np.ndarray], fault: Fault, folder: Path) -> list[object]:

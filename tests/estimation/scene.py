@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A street made by hand, sampled anew for each sweep, and clouds written in every format."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,38 @@ def sweep(world_SE3_ego: np.ndarray, seed: int, points: int = 24_000, car_x: flo
     road = np.column_stack([road, np.full(len(road), ROAD)])
     world = np.concatenate([walls, road]) + random.normal(0, 0.01, (2 * (points // 2), 3))
     return transform_points(inverse_SE3(world_SE3_ego), world).astype(np.float32)
+
+
+def forward(reach: float, height: float, lowest_deg: float) -> np.ndarray:
+    """Points (N, 3) of a lidar's own frame that looks 30 degrees to each side: road, house fronts, a far wall, cars.
+
+    Args:
+        reach: of the far wall, m.
+        height: of the lidar over the road, m.
+        lowest_deg: the lowest of 60 beams, up to 5 degrees above level.
+    """
+    up, aside = np.meshgrid(np.radians(np.linspace(lowest_deg, 5, 60)), np.radians(np.linspace(-30, 30, 240)))
+    ray = np.stack([np.cos(up) * np.cos(aside), np.cos(up) * np.sin(aside), np.sin(up)], axis=-1).reshape(-1, 3)
+    hits = [_hits(ray, 2, -height), _hits(ray, 0, reach)]
+    for y, top in ((12, 8), (-14, 10)):  # with lanes between the houses
+        hits.append(_hits(ray, 1, y, lambda p, top=top: (p[:, 2] < top - height) & (np.mod(p[:, 0], 30) < 24)))
+    for x, y in ((12, 8), (25, -3), (40, 7), (60, 3.5), (110, -3.5)):
+        hits.append(_hits(ray, 0, x, lambda p, y=y: (np.abs(p[:, 1] - y) < 0.9) & (p[:, 2] < 1.5 - height)))
+    distance = np.min(hits, axis=0)
+    seen = distance < 1.02 * reach
+    noise = np.random.default_rng(0).normal(0, 0.02, seen.sum())
+    return ray[seen] * (distance[seen] + noise)[:, None]
+
+
+def _hits(ray: np.ndarray, axis: int, value: float, inside: Callable | None = None) -> np.ndarray:
+    """Distance at which rays (N, 3) meet the plane where a coordinate has a value, inf where they do not (N,)."""
+    with np.errstate(divide="ignore"):
+        distance = value / ray[:, axis]
+    distance[distance <= 0] = np.inf
+    met = np.isfinite(distance)
+    if inside is not None:
+        met[met] = inside(ray[met] * distance[met, None])
+    return np.where(met, distance, np.inf)
 
 
 def _faces(boxes: np.ndarray, random: np.random.Generator) -> np.ndarray:

@@ -2,12 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """Registration finds a known motion: exactly where the points are the same, closely where the scene is sampled anew."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from models.geometry import inverse_SE3, transform_points
-from stages.estimation.motion import turn_deg
+from stages.estimation.cloud import Cloud
+from stages.estimation.motion import Overlay, turn_deg
 from stages.estimation.registration import Scene, register, source_points, thinned
+from stages.estimation.validate_pair import check_motion
 from tests.estimation.scene import motion, sweep
 
 
@@ -41,6 +45,22 @@ def test_a_street_sampled_anew_gives_the_motion_to_a_centimetre(forward: float, 
     fit = scene.fit(points, found)
     assert fit.residual < 0.02 and fit.overlap > 0.7
     assert fit.cost <= scene.fit(points, inverse_SE3(pose1)).cost + 1e-3
+
+
+def test_the_checks_of_a_pair_measure_each_motion_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    measured: list[bytes] = []
+    distances = Scene.distances
+
+    def counted(scene: Scene, points: np.ndarray, transform: np.ndarray) -> np.ndarray:
+        measured.append(transform.tobytes())
+        return distances(scene, points, transform)
+
+    monkeypatch.setattr(Scene, "distances", counted)
+    poses = motion(), motion(x=1.0)
+    clouds = [Cloud(Path(f"{i}.npy"), sweep(pose, seed=i), None) for i, pose in enumerate(poses)]
+    overlay = Overlay(*clouds)
+    assert list(check_motion(overlay, overlay.judged(inverse_SE3(poses[1]), "poses"), timed=True)) == []
+    assert len(measured) == len(set(measured)) > 8  # the eight of other units among them
 
 
 def test_nothing_to_register_gives_the_start_and_no_overlap() -> None:

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 from stages.estimation import validate_cloud, validate_frame, validate_pair, validate_sequence
-from tests.estimation.faults import FAULTS, POSES, START_NS, Fault, files, shifted, with_rows
-from tests.estimation.scene import motion, sweep, write
+from stages.estimation.frame import Frame
+from stages.estimation.level import road_plane
+from tests.estimation.faults import AHEAD, FAULTS, POSES, START_NS, Fault, files, shifted, with_rows
+from tests.estimation.scene import forward, motion, sweep, write
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +62,36 @@ def test_a_lidars_own_frame_with_its_height_has_no_finding(
     fault = Fault((), shifted(z=-1.4), seconds=[0, 0.1], options=("--mount-height", "1.73"))
     result = estimate(*files(street, fault, tmp_path), "-o", tmp_path / "out")
     assert (result.code, result.err) == (0, "")
+
+
+@pytest.mark.parametrize(("reach", "height", "lowest"), AHEAD)
+def test_a_lidar_that_looks_far_ahead_has_no_finding(reach: float, height: float, lowest: float) -> None:
+    """In its own frame and in the rear axle's; road nearer than 15 m is seen by the steepest of these alone."""
+    points = forward(reach, height, lowest)
+    assert list(validate_frame.check_frame(points, Frame(height))) == []
+    assert list(validate_frame.check_frame(points + (0, 0, height - 0.33), Frame())) == []
+
+
+@pytest.mark.parametrize(("reach", "height", "lowest"), AHEAD[::7])
+def test_faults_of_a_lidar_that_looks_far_ahead_are_told(reach: float, height: float, lowest: float) -> None:
+    points = forward(reach, height, lowest)
+    (unit,) = validate_frame.check_frame(points / 0.3048, Frame(height))
+    assert (unit.level, unit.name) == ("error", "units") and "feet" in unit.text
+    (mount,) = validate_frame.check_frame(points, Frame())
+    assert (mount.level, mount.name) == ("warning", "height")
+    assert f"about --mount-height {height:.2f}" in mount.text
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("noise", [0.0, 0.01, 0.06])
+def test_points_on_a_line_are_no_road(seed: int, noise: float) -> None:
+    """A kerb, or the one ring that meets the road: any plane through it fits; as wide as a lane it is one."""
+    random = np.random.default_rng(seed)
+    line = np.column_stack([np.linspace(-14.5, 14.5, 400), np.full(400, 5.0), np.full(400, -1.8)])
+    line += random.normal(0, noise, line.shape) * (0, 1, 1)
+    assert road_plane(line) is None
+    lane = road_plane(line + random.uniform(-1.5, 1.5, (400, 1)) * (0, 1, 0))
+    assert lane is not None and lane.tilt_deg < 1 and abs(lane.height + 1.8) < 0.1
 
 
 def test_clouds_in_feet_are_told_by_poses_in_metres(estimate: Callable, tmp_path: Path) -> None:

@@ -145,6 +145,43 @@ def test_a_parameter_file_of_another_version_stays_as_it_is(file: Path) -> None:
     assert file.read_text() == text
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a:\n  c: &x 1\n  b: *x\n",  # written at the anchor
+        "a:\n  b: &x 1\n  c: *x\n",  # the anchor goes
+        "a: &x\n  b: 1\nc: *x\n",  # two values for one
+        "a:\n  b: |\n    text\n  c: 2\n",  # a block ends behind its line
+        "a:\n  b: 1\n  b: 3\n",  # the last one counts
+    ],
+)
+def test_what_cannot_be_changed_alone_is_refused(text: str, tmp_path: Path) -> None:
+    file = tmp_path / "params.yaml"
+    file.write_text(text := text + "d: 0\n")
+    with pytest.raises(InputError, match=r"params\.yaml: a\.b cannot be changed without harm to other values"):
+        write({"a.b": 5, "d": 1}, file)
+    assert file.read_text() == text and list(tmp_path.iterdir()) == [file]
+
+
+def test_anchors_elsewhere_do_no_harm() -> None:
+    assert edit("x: &x {c: 1}\ny: *x\na:\n  b: 1\n", {"a.b": 5}) == "x: &x {c: 1}\ny: *x\na:\n  b: 5\n"
+
+
+def test_a_link_stays_one_and_the_mode_too(file: Path) -> None:
+    (file.parent / "run").mkdir()
+    link = file.parent / "run/params.yaml"
+    link.symlink_to("../params.yaml")
+    file.chmod(0o640)
+    write(changes_of("fastflow3d", None), link)
+    assert link.is_symlink() and file.stat().st_mode & 0o777 == 0o640
+    assert read_parameters("train", TrainParameters, file).loss == "ff3d"
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot be read and written: Is a directory; name a file"):
+        write(changes_of("fastflow3d", None), tmp_path)
+
+
 def test_command(file: Path) -> None:
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
