@@ -227,6 +227,17 @@ def test_options_of_srun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     assert not any(flag.startswith("--gpus") for flag in command)
 
 
+@pytest.mark.parametrize(("given", "cores"), [(None, 8), ("72(x2)", 8), ("32", 8), ("72,16(x3)", 4), ("1(x2)", 1)])
+def test_cores_of_a_process(given: str | None, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The task of an allocation that the stage is in may have a single one."""
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
+    monkeypatch.delenv("SLURM_JOB_CPUS_PER_NODE", raising=False)
+    if given:
+        monkeypatch.setenv("SLURM_JOB_CPUS_PER_NODE", given)
+    command = launch.srun(replace(compute(), workers=32, devices=4))
+    assert f"--cpus-per-task={cores}" in command
+
+
 def test_a_process_of_torchrun_alone_is_told_what_to_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(launch.FOLDER, raising=False)
     with pytest.raises(InputError, match="run `dvc repro train` there, torchrun elsewhere"):
