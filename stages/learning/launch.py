@@ -97,8 +97,10 @@ def launch(task: Task, machine: Compute) -> None:
 
 
 def write_fault(folder: Path, sentence: str) -> None:
-    """Leave a sentence for the stage to end with."""
-    partial = folder / f".{_FAULT}"
+    """Leave a sentence for the stage to end with, unless there is one: what comes later may be its consequence."""
+    if (folder / _FAULT).exists():
+        return
+    partial = folder / f".{socket.gethostname()}-{os.getpid()}"
     partial.write_text(sentence)
     partial.rename(folder / _FAULT)
 

@@ -21,6 +21,14 @@ _ANSWER = timedelta(minutes=10)  # of one that opens its logs
 _ANY = timedelta(days=365)  # another run may hold the same training; a process that dies ends the others anyway
 
 
+class Alone(InputError):
+    """A fault that keeps this process from the others, which do not hear of it: the launcher has to end them."""
+
+
+class Heard(InputError):
+    """A complaint that was answered to the first process, which tells it and lets all end by themselves."""
+
+
 @dataclass(frozen=True)
 class Meeting:
     """The first process tells what to do, the others answer whether they can, the first lets them go.
@@ -37,7 +45,7 @@ class Meeting:
 
     @classmethod
     def join(cls) -> Meeting:
-        """Meet the others at the address that the environment names; InputError where there is no way to it."""
+        """Meet the others at the address that the environment names; Alone where there is no way to it."""
         from torch.distributed import DistNetworkError
         from torch.distributed.distributed_c10d import PrefixStore
         from torch.distributed.rendezvous import rendezvous
@@ -46,7 +54,7 @@ class Meeting:
             store, rank, ranks = next(rendezvous("env://", timeout=_COMING))
         except DistNetworkError as error:
             place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
-            raise InputError(f"process {os.environ['RANK']} cannot meet the others at {place} ({error})") from error
+            raise Alone(f"process {os.environ['RANK']} cannot meet the others at {place} ({error})") from error
         return cls(rank, ranks, PrefixStore("sceneflow", store))
 
     def agree(self, told: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -74,6 +75,18 @@ def test_in_an_allocation_the_stage_takes_a_part_of_it(trained: Trained, tmp_pat
         "sacct", "--noheader", "--parsable2", "--name=given", "--format=JobID,NNodes,NTasks,NCPUS,State"
     ).split()
     assert [job.split("|", 1)[1] for job in jobs if job.partition("|")[0].endswith(".1")] == ["2|2|4|COMPLETED"]
+
+
+def test_a_port_in_use_ends_the_step(trained: Trained, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        port = ("env", f"MASTER_PORT={taken.getsockname()[1]}")
+        assert trained.start(tmp_path / "store", tmp_path / "output", *port).wait(timeout=60) == 1
+    text = (tmp_path / "output").read_text()
+    assert "error: process 0 cannot meet the others at 127.0.0.1:" in text.splitlines()[-1]
+    assert "Traceback" not in text
+    gone(tmp_path / "store")
 
 
 def test_a_fault_of_the_machine_is_a_sentence(trained: Trained, tmp_path: Path) -> None:
