@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -21,9 +22,9 @@ from torch.distributed import HashStore
 
 from models.errors import InputError
 from models.training.parameters import TrainParameters
-from stages.learning import launch, node
+from stages.learning import launch, meeting, node
 from stages.learning.launch import Task
-from stages.learning.meeting import Meeting
+from stages.learning.meeting import Alone, Meeting
 from stages.learning.ranks import Run
 from stages.learning.train import train_flow
 from stages.pipeline.code import ROOT
@@ -205,6 +206,15 @@ def test_a_defect_of_a_process_does_not_keep_the_first_waiting(run: Run, monkeyp
         node._follow(Meeting(1, 2, store))
     with pytest.raises(InputError, match=r"process 1 on .* failed with KeyError; its own message says where"):
         Meeting(0, 2, store).agree(told)
+
+
+def test_processes_that_do_not_answer_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meeting, "_ANSWER", timedelta(seconds=0.1))
+    store = HashStore()
+    Meeting(2, 5, store).answer("")
+    with pytest.raises(Alone, match=r"of 5 processes, number 1, 3, 4 did not open the logs .* `dvc repro` again"):
+        Meeting(0, 5, store).agree({})
+    assert not Meeting(1, 5, store).store.check(["go"])
 
 
 @pytest.fixture
