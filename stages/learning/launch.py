@@ -97,8 +97,10 @@ def launch(task: Task, machine: Compute) -> None:
 
 
 def write_fault(folder: Path, sentence: str) -> None:
-    """Leave a sentence for the stage to end with."""
-    partial = folder / f".{_FAULT}"
+    """Leave a sentence for the stage to end with, unless there is one: what comes later may be its consequence."""
+    if (folder / _FAULT).exists():
+        return
+    partial = folder / f".{socket.gethostname()}-{os.getpid()}"
     partial.write_text(sentence)
     partial.rename(folder / _FAULT)
 
@@ -143,13 +145,12 @@ def _environment(folder: Path, machine: Compute) -> dict[str, str]:
 
 def srun(machine: Compute) -> list[str]:
     """The command that gets an allocation, or takes a part of the one it runs in, and starts the processes there."""
-    cores = os.environ.get("SLURM_CPUS_PER_TASK") or str(max(1, machine.workers // machine.devices))
     own: dict[str, str | bool] = {
         "job-name": "sceneflow-train",
         "nodes": str(machine.nodes),
         "ntasks-per-node": str(machine.devices),
         "ntasks": str(machine.nodes * machine.devices),
-        "cpus-per-task": cores,
+        "cpus-per-task": str(_cores(machine)),
         "kill-on-bad-exit": "1",
         "wait": "0",  # s after the first end; the writer ends last
         "export": "ALL",
@@ -160,6 +161,16 @@ def srun(machine: Compute) -> list[str]:
     options = {name: value for name, value in {**own, **machine.srun}.items() if value is not False}
     flags = [f"--{name}" if value is True else f"--{name}={value}" for name, value in options.items()]
     return ["srun", *flags, sys.executable, "-m", "stages.train"]
+
+
+def _cores(machine: Compute) -> int:
+    """Of a process: its share of the workers, or of the cores of an allocation that has fewer on a node.
+
+    What a task of that allocation has (SLURM_CPUS_PER_TASK) says nothing: the task may be this stage, which only waits.
+    """
+    given = os.environ.get("SLURM_JOB_CPUS_PER_NODE")  # as in 72(x2),36
+    nodes = [int(count.partition("(")[0]) for count in given.split(",")] if given else []
+    return max(1, min([machine.workers, *nodes]) // machine.devices)
 
 
 def _gpus(machine: Compute) -> str | bool:

@@ -17,8 +17,16 @@ if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
 
 _COMING = timedelta(hours=1)  # of processes that have not started yet
-_ANSWER = timedelta(minutes=10)  # of one that opens its logs
+_ANSWER = timedelta(minutes=30)  # of those that open their logs; srun sees a dead one, torchrun only on its own machine
 _ANY = timedelta(days=365)  # another run may hold the same training; a process that dies ends the others anyway
+
+
+class Alone(InputError):
+    """A fault that keeps this process from the others, which do not hear of it: the launcher has to end them."""
+
+
+class Heard(InputError):
+    """A complaint that was answered to the first process, which tells it and lets all end by themselves."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,7 @@ class Meeting:
 
     @classmethod
     def join(cls) -> Meeting:
-        """Meet the others at the address that the environment names; InputError where there is no way to it."""
+        """Meet the others at the address that the environment names; Alone where there is no way to it."""
         from torch.distributed import DistNetworkError
         from torch.distributed.distributed_c10d import PrefixStore
         from torch.distributed.rendezvous import rendezvous
@@ -46,18 +54,36 @@ class Meeting:
             store, rank, ranks = next(rendezvous("env://", timeout=_COMING))
         except DistNetworkError as error:
             place = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
-            raise InputError(f"process {os.environ['RANK']} cannot meet the others at {place} ({error})") from error
+            raise Alone(f"process {os.environ['RANK']} cannot meet the others at {place} ({error})") from error
         return cls(rank, ranks, PrefixStore("sceneflow", store))
 
     def agree(self, told: Mapping[str, Any]) -> None:
-        """As the first, tell the others and wait for their word; InputError with the first complaint."""
+        """As the first, tell the others and wait for their word.
+
+        Raises:
+            InputError: The first complaint.
+            Alone: Some do not answer.
+        """
         self.store.set("told", json.dumps(told))
-        answers = [f"answer{rank}" for rank in range(1, self.ranks)]
-        self.store.wait(answers, _ANSWER)
-        for complaint in (self.store.get(answer).decode() for answer in answers):
-            if complaint:
+        self._wait_for_answers()
+        for rank in range(1, self.ranks):
+            if complaint := self.store.get(f"answer{rank}").decode():
                 raise InputError(complaint)
         self.store.set("go", "yes")
+
+    def _wait_for_answers(self) -> None:
+        from torch.distributed import DistStoreError
+
+        try:
+            self.store.wait([f"answer{rank}" for rank in range(1, self.ranks)], _ANSWER)
+        except DistStoreError as error:
+            silent = [str(rank) for rank in range(1, self.ranks) if not self.store.check([f"answer{rank}"])]
+            if silent:
+                raise Alone(
+                    f"of {self.ranks} processes, number {', '.join(silent)} did not open the logs within"
+                    f" {_ANSWER.total_seconds() / 60:.0f} minutes; look at the machines they run on and the disk that"
+                    " all share, then run `dvc repro` again"
+                ) from error
 
     def dismiss(self) -> None:
         """As the first, let those go that still wait for a word."""

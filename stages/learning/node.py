@@ -15,12 +15,13 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from models.errors import InputError
 from stages.learning.launch import FOLDER, Task, write_fault
-from stages.learning.meeting import Meeting
+from stages.learning.meeting import Alone, Heard, Meeting
 from stages.learning.ranks import Run, end_with_starter
 from stages.learning.train import PACKAGES, train_here
 from stages.pipeline.code import code_digest, package_versions
@@ -51,20 +52,26 @@ def take_part() -> None:
     end_with_starter()
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         os.environ.update(names_of_torch(os.environ))
+    _meet_and_train(int(os.environ["RANK"]))
+
+
+def _meet_and_train(rank: int) -> None:
     try:
         meeting = Meeting.join()
-        if meeting.rank == 0:
+        if rank == 0:
             _lead(meeting)
         else:
             _follow(meeting)
-    except InputError as error:
-        _tell(str(error))
+    except Heard as error:
+        if FOLDER not in os.environ and os.environ["LOCAL_RANK"] == "0":  # the first tells it on its machine only
+            sys.exit(f"error: {error}")
     except Exception as error:
-        fault = machine_fault(error)
-        if fault is None:
+        sentence = _sentence(error, rank)
+        if sentence is None:
             raise
-        _tell(f"train stopped: {fault}; what is finished is kept, then run `dvc repro` again")
-        sys.exit(1)  # unlike a user's fault, which all processes meet alike
+        _tell(sentence)
+        if isinstance(error, Alone) or not isinstance(error, InputError):
+            sys.exit(1)  # the launcher ends the others; any other fault of a user all processes meet alike
 
 
 def _end_on_signals() -> None:
@@ -130,9 +137,13 @@ def _follow(meeting: Meeting) -> None:
         run = Run.from_json(told["run"])
         run.check_devices()
         logs = _same_logs(run, told)
-    except InputError as error:
-        meeting.answer(f"process {meeting.rank} on {socket.gethostname()}: {error}")
-        raise
+    except Exception as error:
+        complaint = _sentence(error, meeting.rank)
+        if complaint is None:
+            meeting.answer(f"{_here(meeting.rank)} failed with {type(error).__name__}; its own message says where")
+            raise
+        meeting.answer(complaint)
+        raise Heard(complaint) from error
     meeting.answer("")
     if meeting.may_go():
         _fit(run, None, logs)
@@ -147,7 +158,7 @@ def _fit(run: Run, logger: Sequence[Logger] | None, logs: Sequence[TrainLog]) ->
         if not any(sign in str(error) for sign in _LOST):
             raise
         time.sleep(_GRACE_S)  # for the one that fails with a sentence, before the launcher ends all
-        sys.exit(f"process {os.environ['RANK']} on {socket.gethostname()} lost the connection to another one")
+        sys.exit(f"{_here(os.environ['RANK'])} lost the connection to another one")
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
     return network
@@ -174,10 +185,21 @@ def _seen(logs: Sequence[TrainLog]) -> dict[str, Any]:
     }
 
 
+def _sentence(error: Exception, rank: int) -> str | None:
+    """What the user reads of a fault that is his or the machine's; None for a defect."""
+    if isinstance(error, InputError):
+        return str(error) if rank == 0 or isinstance(error, Alone) else f"{_here(rank)}: {error}"
+    fault = machine_fault(error)
+    return fault and f"train stopped: {_here(rank)}: {fault}; what is finished is kept, then run `dvc repro` again"
+
+
+def _here(rank: int | str) -> str:
+    return f"process {rank} on {socket.gethostname()}"
+
+
 def _tell(sentence: str) -> None:
-    """To the stage; from a machine of which the stage sees nothing, to whoever started torchrun there."""
-    folder = os.environ.get(FOLDER)
-    if folder and os.environ["RANK"] == "0" and Path(folder).is_dir():
-        write_fault(Path(folder), sentence)
-    elif os.environ["RANK"] == "0" or (not folder and os.environ["LOCAL_RANK"] == "0"):
-        sys.exit(f"error: {sentence}")
+    """To the stage; where its folder is unknown, not seen here, or on the disk that is full, to the terminal."""
+    with suppress(KeyError, OSError):
+        write_fault(Path(os.environ[FOLDER]), sentence)
+        return
+    sys.exit(f"error: {sentence}")

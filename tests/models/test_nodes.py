@@ -2,15 +2,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Several machines (processes that meet at a port stand for them): the same bytes as several devices of one machine."""
 
+import errno
+import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -18,9 +22,9 @@ from torch.distributed import HashStore
 
 from models.errors import InputError
 from models.training.parameters import TrainParameters
-from stages.learning import launch, node
+from stages.learning import launch, meeting, node
 from stages.learning.launch import Task
-from stages.learning.meeting import Meeting
+from stages.learning.meeting import Alone, Meeting
 from stages.learning.ranks import Run
 from stages.learning.train import train_flow
 from stages.pipeline.code import ROOT
@@ -177,8 +181,122 @@ def test_a_process_that_sees_something_else_is_named(
         ({"run": replace(run, device="cuda", devices=99).to_json()}, "99 devices are asked for, but torch sees "),
     ):
         first, second = meet(run, case)
-        assert first.startswith("process 1 on ") and first.endswith(f": {second}")
-        assert message in second
+        assert first == second
+        assert first.startswith("process 1 on ") and f": {message}" in first
+
+
+def test_a_process_that_cannot_open_its_logs_is_told_with_the_remedy(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def same_logs(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(node, "_same_logs", same_logs)
+    first, second = meet(run)
+    assert first == second
+    assert first.startswith("train stopped: process 1 on ") and "raise the limit (`ulimit -n`)" in first
+
+
+def test_a_defect_of_a_process_does_not_keep_the_first_waiting(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def same_logs(*_: object) -> None:
+        raise KeyError("frames")
+
+    monkeypatch.setattr(node, "_same_logs", same_logs)
+    store, told = HashStore(), {"run": run.to_json()}
+    store.set("told", json.dumps(told))
+    with pytest.raises(KeyError):
+        node._follow(Meeting(1, 2, store))
+    with pytest.raises(InputError, match=r"process 1 on .* failed with KeyError; its own message says where"):
+        Meeting(0, 2, store).agree(told)
+
+
+def test_processes_that_do_not_answer_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(meeting, "_ANSWER", timedelta(seconds=0.1))
+    store = HashStore()
+    Meeting(2, 5, store).answer("")
+    with pytest.raises(Alone, match=r"of 5 processes, number 1, 3, 4 did not open the logs .* `dvc repro` again"):
+        Meeting(0, 5, store).agree({})
+    assert not Meeting(1, 5, store).store.check(["go"])
+
+
+@pytest.fixture
+def second_process(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the launch in which this one is the second process, whose disk fails in training."""
+
+    def fit(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), "frames.h5")
+
+    store = HashStore()
+    first = Meeting(0, 2, store)
+    first.store.set("answer1", "")
+    first.agree({"run": run.to_json(), "resumes": False, **node._seen(run.logs())})
+    monkeypatch.setattr(Meeting, "join", lambda: Meeting(1, 2, store))
+    monkeypatch.setattr(node, "_fit", fit)
+    folder = tmp_path / "launch"
+    folder.mkdir()
+    monkeypatch.setenv(launch.FOLDER, str(folder))
+    return folder
+
+
+SENTENCE = "train stopped: process 1 on {host}: Input/output error (frames.h5); the disk reports a fault"
+
+
+def test_the_stage_is_told_the_fault_of_any_process(second_process: Path) -> None:
+    with pytest.raises(SystemExit) as end:
+        node._meet_and_train(1)
+    assert end.value.code == 1
+    (file,) = second_process.iterdir()
+    assert file.read_text().startswith(SENTENCE.format(host=socket.gethostname()))
+    with pytest.raises(InputError, match="Input/output error"):
+        launch._raise_fault(second_process, 1, compute())
+
+
+def test_a_fault_that_the_stage_cannot_be_told_is_on_the_terminal(second_process: Path) -> None:
+    """As of a process that torchrun started on another machine, or that does not see the store."""
+    second_process.rmdir()
+    with pytest.raises(SystemExit) as end:
+        node._meet_and_train(1)
+    assert str(end.value.code).startswith(f"error: {SENTENCE.format(host=socket.gethostname())}")
+
+
+def test_the_first_fault_is_the_one_told(tmp_path: Path) -> None:
+    launch.write_fault(tmp_path, "the cause")
+    launch.write_fault(tmp_path, "the consequence")
+    with pytest.raises(InputError, match="the cause"):
+        launch._raise_fault(tmp_path, 1, compute())
+
+
+def test_a_fault_that_cannot_be_written_is_on_the_terminal(tmp_path: Path) -> None:
+    """As on the full disk that it tells of; here the process may not write any file."""
+    code = "from stages.learning import node; node._tell('the disk is full')"
+    limited = ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", sys.executable, "-B", "-c", code]
+    environment = {**os.environ, launch.FOLDER: str(tmp_path)}
+    process = subprocess.run(limited, env=environment, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert (process.returncode, process.stderr) == (1, "error: the disk is full\n")
+    assert not (tmp_path / launch._FAULT).exists()
+
+
+# What a launcher does with two processes: one that ends badly ends the other, for one that ends well it would wait.
+STEP = """
+for rank in 0 1; do RANK=$rank LOCAL_RANK=0 "$@" & done
+wait -n; status=$?
+echo $status >"$0"
+kill $(jobs -p); wait
+exit $status
+"""
+
+
+def test_a_port_in_use_ends_all(tmp_path: Path, parameters: TrainParameters, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second process does not see more than that nobody answers."""
+    command = ["bash", "-c", STEP, str(tmp_path / "status"), sys.executable, "-m", "stages.train"]
+    monkeypatch.setattr(launch, "torchrun", lambda machine: command)
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(taken.getsockname()[1])}
+        for name, value in {**place, "WORLD_SIZE": "2", "TORCHELASTIC_RUN_ID": "sceneflow"}.items():
+            monkeypatch.setenv(name, value)
+        with pytest.raises(InputError, match=r"process 0 cannot meet the others at 127\.0\.0\.1:\d+ "):
+            train(tmp_path, tmp_path, parameters)
+    assert (tmp_path / "status").read_text() == "1\n"
 
 
 def test_the_first_process_has_nothing_to_train() -> None:
@@ -225,6 +343,17 @@ def test_options_of_srun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     command = launch.srun(compute())
     assert {"--gres=gpu:h100:4", "--overlap", "--wait=0"} < set(command)
     assert not any(flag.startswith("--gpus") for flag in command)
+
+
+@pytest.mark.parametrize(("given", "cores"), [(None, 8), ("72(x2)", 8), ("32", 8), ("72,16(x3)", 4), ("1(x2)", 1)])
+def test_cores_of_a_process(given: str | None, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The task of an allocation that the stage is in may have a single one."""
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
+    monkeypatch.delenv("SLURM_JOB_CPUS_PER_NODE", raising=False)
+    if given:
+        monkeypatch.setenv("SLURM_JOB_CPUS_PER_NODE", given)
+    command = launch.srun(replace(compute(), workers=32, devices=4))
+    assert f"--cpus-per-task={cores}" in command
 
 
 def test_a_process_of_torchrun_alone_is_told_what_to_run(monkeypatch: pytest.MonkeyPatch) -> None:

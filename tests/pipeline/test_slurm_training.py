@@ -4,6 +4,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -63,14 +64,29 @@ def test_dvc_runs_once_and_two_nodes_give_the_bytes_of_two_devices(trained: Trai
 
 
 def test_in_an_allocation_the_stage_takes_a_part_of_it(trained: Trained, tmp_path: Path) -> None:
-    """Here from within a step of a job with more tasks than the training has processes."""
+    """Here from within a step of a job with more tasks than the training has processes, and with a core for each."""
     job = ("salloc", "--quiet", "--job-name=given", "--nodes=2", "--ntasks-per-node=3")
     step = ("srun", "--nodes=1", "--ntasks=1", "--cpus-per-task=1")
-    stage = trained.start(tmp_path / "store", tmp_path / "output", *job, *step)
+    workers = ("env", "SCENEFLOW_WORKERS=2")
+    stage = trained.start(tmp_path / "store", tmp_path / "output", *job, *step, *workers)
     assert stage.wait(timeout=120) == 0, (tmp_path / "output").read_text()
     assert (trained.project.folder / WEIGHTS).read_bytes() == trained.weights
-    jobs = slurm("sacct", "--noheader", "--parsable2", "--name=given", "--format=JobID,NNodes,NTasks,State").split()
-    assert [job.split("|", 1)[1] for job in jobs if job.partition("|")[0].endswith(".1")] == ["2|2|COMPLETED"]
+    jobs = slurm(
+        "sacct", "--noheader", "--parsable2", "--name=given", "--format=JobID,NNodes,NTasks,NCPUS,State"
+    ).split()
+    assert [job.split("|", 1)[1] for job in jobs if job.partition("|")[0].endswith(".1")] == ["2|2|4|COMPLETED"]
+
+
+def test_a_port_in_use_ends_the_step(trained: Trained, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("", 0))
+        taken.listen()
+        port = ("env", f"MASTER_PORT={taken.getsockname()[1]}")
+        assert trained.start(tmp_path / "store", tmp_path / "output", *port).wait(timeout=60) == 1
+    text = (tmp_path / "output").read_text()
+    assert "error: process 0 cannot meet the others at 127.0.0.1:" in text.splitlines()[-1]
+    assert "Traceback" not in text
+    gone(tmp_path / "store")
 
 
 def test_a_fault_of_the_machine_is_a_sentence(trained: Trained, tmp_path: Path) -> None:
