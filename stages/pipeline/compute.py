@@ -113,18 +113,18 @@ def compute() -> Compute:
     file = _read(project_root() / "compute.yaml")
     values = {name: os.environ.get(variable) or file.get(name) for name, variable in _VARIABLES.items()}
     executor = _choice("executor", values["executor"])
-    threads = _whole("threads", values["threads"] or 1)
-    memory_gib = _positive("memory_gib", values["memory_gib"] or _MEMORY_GIB)
+    threads = _whole("threads", _or(values["threads"], 1))
+    memory_gib = _positive("memory_gib", _or(values["memory_gib"], _MEMORY_GIB))
     return Compute(
-        workers=_whole("workers", values["workers"] or _default_workers(executor, threads, memory_gib)),
+        workers=_whole("workers", _or(values["workers"], _default_workers(executor, threads, memory_gib))),
         device=_choice("device", values["device"]),
         store=project_root() / Path(str(values["store"] or ".scratch")).expanduser(),
         av2_root=_folder(values["av2_root"]),
         data_root=_folder(values["data_root"]),
-        devices=_whole("devices", values["devices"] or 1),
+        devices=_whole("devices", _or(values["devices"], 1)),
         compile=_choice("compile", values["compile"]) == "on",
         logger=_choice("logger", values["logger"]),
-        nodes=_whole("nodes", values["nodes"] or 1),
+        nodes=_whole("nodes", _or(values["nodes"], 1)),
         launcher=_choice("launcher", values["launcher"]),
         srun=_options(_mapping("srun", file.get("srun"))),
         executor=executor,
@@ -132,6 +132,11 @@ def compute() -> Compute:
         threads=threads,
         slurm=_slurm(_mapping("slurm", file.get("slurm"))),
     )
+
+
+def _or(value: object, default: object) -> object:
+    """A setting, or what stands for one that is not made; 0 is made, and refused."""
+    return default if value is None else value
 
 
 def _folder(value: object) -> Path | None:

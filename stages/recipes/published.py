@@ -91,7 +91,7 @@ _FEW_LOGS: Mapping[str, Value] = {
     "train.loss": "seflow",
     "train.model.kind": "deflow",
     "train.model.iterations": 2,
-    "train.epochs": 200,
+    "train.epochs": 212,
     "train.batch": 8,
     "train.precision": "bf16",
     "train.learning_rate": 1e-3,
@@ -107,6 +107,11 @@ _FEW_LOGS: Mapping[str, Value] = {
     "train.augment.reverse": 0.5,
     "train.augment.drop": 0.5,
     "cluster.recipe": "seflow++",
+    "cluster.min_cluster_size": 20,
+    "cluster.epsilon": 0.7,
+    "cluster.alpha": 1.0,
+    "cluster.single_cluster": True,
+    "cluster.voxel": 0.1,
 }
 
 RECIPES = (
