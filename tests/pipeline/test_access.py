@@ -42,7 +42,7 @@ SCRATCH = (
     "/var/tmp/dvc/",  # DVC's own record of digests, which DVCLive opens with the repository
 )
 SYSTEM += (*SCRATCH, f"{HOME}/.gitconfig", f"{HOME}/.config/git", f"{HOME}/.cache/matplotlib")  # likewise
-PARTIAL = re.compile(r"/\.([^/]+)\.\d+\.partial/")
+PARTIAL = re.compile(r"(^|/)\.([^/]+?)(?:\.\d+)?\.partial/")
 RAW = "data/raw/"  # ingest may read raw logs: the catalog, which it declares, holds their digests
 
 
@@ -82,7 +82,7 @@ def declared_stages(folder: Path) -> list[Declared]:
 
 def below(name: str, places: set[str]) -> bool:
     """Whether a file lies in one of the places; an output in the making counts as the output."""
-    name = PARTIAL.sub(r"/\1/", name)
+    name = PARTIAL.sub(r"\1\2/", name)
     return any(name == place or name.startswith(f"{place}/") for place in places)
 
 

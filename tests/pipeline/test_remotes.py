@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 KINDS = {"folder": shared_folder, "s3": s3, "ssh": ssh}
 TRIED = {"predict.minimum_length": 0.05}
-TOUCHED = {"predict@val", "predict@test", "evaluate", "submit"}
+TOUCHED = {"predict@val", "predict@test", "evaluate", "submit", "render"}
 
 
 @pytest.fixture(scope="module")
