@@ -26,8 +26,8 @@ from models.device import device_name
 from models.errors import InputError
 from stages.pipeline.parameters import read_file
 from tests.kernels.timing import row, shown, write_rows
+from tests.models.traffic_run import PROJECT, set_values
 
-PROJECT = Path(__file__).resolve().parents[2]
 COPIES = 16
 CHANGES = {
     "train.model.range": [-51.2, -51.2, -1.4, 51.2, 51.2, 4.6],
@@ -66,13 +66,10 @@ def lay_out(training: Training, data: Path, work: Path) -> Path:
         for path in (data / kind / "train").glob("*.h5"):
             for copy in range(COPIES):
                 (target / f"{copy:02}-{path.name}").symlink_to(path.resolve())
-    content = read_file(PROJECT / "params.yaml")
-    for name, value in {**CHANGES, "train.batch": training.batch, "train.epochs": training.epochs}.items():
-        *sections, key = name.split(".")
-        place: Any = content
-        for section in sections:
-            place = place[section]
-        place[key] = value
+    base = PROJECT / "params.yaml"
+    content = read_file(base)
+    changes = {**CHANGES, "train.batch": training.batch, "train.epochs": training.epochs}
+    set_values(content, changes, f"training {training.name}", base)
     (folder / "params.yaml").write_text(yaml.safe_dump(content, sort_keys=False))
     return folder
 

@@ -64,18 +64,24 @@ class Run:
         """The content of its parameter file; InputError where a name or a value is none of the pipeline's."""
         content = copy.deepcopy(read_file(self.base))
         weights = {} if self.weights is None else {"predict.weights": str(self.weights.resolve())}
-        for name, value in {**self.changes, **weights, "data.source": "av2", "train.seed": self.seed}.items():
-            *sections, key = name.split(".")
-            place = content
-            for section in sections:
-                place = place.get(section, {})
-            if key not in place:
-                raise InputError(f"run {self.name} changes {name}, which {self.base} does not have")
-            place[key] = value
+        changes = {**self.changes, **weights, "data.source": "av2", "train.seed": self.seed}
+        set_values(content, changes, f"run {self.name}", self.base)
         train = from_mapping("train", TrainParameters, content["train"])
         if self.steps is not None:
             content["train"]["epochs"] = max(1, round(self.steps / steps_an_epoch(data, train)))
         return content
+
+
+def set_values(content: dict[str, Any], changes: Mapping[str, Any], who: str, base: Path) -> None:
+    """Change values of a parameter file's content by dotted name; InputError where it has no such name."""
+    for name, value in changes.items():
+        *sections, key = name.split(".")
+        place = content
+        for section in sections:
+            place = place.get(section, {})
+        if key not in place:
+            raise InputError(f"{who} changes {name}, which {base} does not have")
+        place[key] = value
 
 
 def steps_an_epoch(data: Path, train: TrainParameters) -> int:
