@@ -18,7 +18,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import yaml
 
@@ -91,7 +91,7 @@ def train(training: Training, data: Path, work: Path) -> tuple[list[float], list
     with subprocess.Popen(command, cwd=folder, env=environment, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         RUNNING.append(process)
-        seen = read_bar(process.stderr)
+        seen = read_bar(process.stderr, folder / "train.log")
     if process.returncode:
         raise InputError(f"training {training.name} ended with {process.returncode}: {seen.rest[-300:]}")
     curve = next((folder / "data/curves").rglob("metrics.csv"), None)
@@ -118,13 +118,19 @@ class Bar:
         return rates
 
 
-def read_bar(stream: Any) -> Bar:
-    """Follow a progress bar to its end."""
+def read_bar(stream: Any, log: Path) -> Bar:
+    """Follow a progress bar to its end; all that is read goes to the log too."""
+    with log.open("w", buffering=1) as kept:
+        return _followed(stream, kept)
+
+
+def _followed(stream: Any, kept: TextIO) -> Bar:
     bar, line = Bar(), ""
     while character := stream.read(1):
         line += character
         if character not in "\r\n]":
             continue
+        kept.write(line + "\n" * (character != "\n"))
         if found := re.search(r"train: +\d+%.*?(\d+)/(\d+) \[", line):
             bar.times.setdefault(int(found[1]), time.monotonic())
             bar.total = int(found[2])

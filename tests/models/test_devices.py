@@ -29,6 +29,11 @@ from stages.pipeline.code import ROOT
 from tests.models.conftest import Trained
 from tests.models.golden import fill_weights
 
+TWO_GPUS = (
+    pytest.mark.gpu,
+    pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two CUDA devices here"),
+)
+
 
 @pytest.fixture(autouse=True)
 def _scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,9 +65,12 @@ def test_two_processes_train_as_one(by_two_devices: Trained, data: Path, tmp_pat
     assert len(list((by_two_devices.folder / "scratch/train").glob("*.partial"))) == 0
 
 
-def test_weights_are_the_same_in_both_processes(data: Path, tmp_path: Path, parameters: TrainParameters) -> None:
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=TWO_GPUS)])
+def test_weights_are_the_same_in_both_processes(
+    device: str, data: Path, tmp_path: Path, parameters: TrainParameters
+) -> None:
     """Each process of a training writes down a digest of its weights at the end."""
-    told = json.dumps({"data": str(data), "out": str(tmp_path)})
+    told = json.dumps({"data": str(data), "out": str(tmp_path), "device": device})
     values = json.dumps(_asdict(replace(parameters, batch=4, ema=0.9)))
     code = RANK.format(told=repr(told), values=repr(values))
     base = {**os.environ, "PYTHONPATH": ".", "OMP_NUM_THREADS": "1"}
@@ -90,11 +98,11 @@ from stages.learning.ranks import Run
 from stages.pipeline.parameters import from_mapping
 told = json.loads({told})
 parameters = from_mapping("train", TrainParameters, json.loads({values}))
-run = Run(Path(told["data"]), parameters, "cpu", 2, Path(told["out"]) / "last.ckpt", 0, False)
+run = Run(Path(told["data"]), parameters, told["device"], 2, Path(told["out"]) / "last.ckpt", 0, False)
 network = run.fit(None, run.logs())
 digest = hashlib.sha256()
 for name, value in network.state_dict().items():
-    if "running" not in name:  # of the first process's points alone, on a CPU
+    if told["device"] == "cuda" or "running" not in name:  # those are of a process's own points, on a CPU
         digest.update(value.contiguous().numpy().tobytes())
 Path(told["out"], "rank" + os.environ["RANK"]).write_text(digest.hexdigest())
 """

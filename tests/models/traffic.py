@@ -98,7 +98,7 @@ def work_off(runs: Sequence[Run], arguments: argparse.Namespace, results: Result
     """Execute all runs, `together` at a time on each GPU, and no new one once the time is up."""
     slots: SimpleQueue[int | None] = SimpleQueue()
     for _ in range(arguments.together):
-        for gpu in range(arguments.gpus) if arguments.gpus else [None]:
+        for gpu in range(arguments.first, arguments.first + arguments.gpus) if arguments.gpus else [None]:
             slots.put(gpu)
     number = arguments.together * max(1, arguments.gpus)
     workers = max(1, (len(os.sched_getaffinity(0)) - number) // number) if arguments.gpus else 1
@@ -140,6 +140,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data"), help="folder of the artifacts")
     parser.add_argument("--work", type=Path, default=Path(".scratch/traffic"), help="folder to work in")
     parser.add_argument("--gpus", type=int, default=1, help="GPUs to share, 0 for the CPU (default: 1)")
+    parser.add_argument("--first", type=int, default=0, help="number of the first of them (default: 0)")
     parser.add_argument("--together", type=int, default=1, help="runs at a time on each (default: 1)")
     parser.add_argument("--minutes", type=float, default=5.0, help="longest time of a training (default: 5)")
     parser.add_argument("--total-minutes", type=float, default=600.0, help="when to stop all trainings")
