@@ -159,7 +159,7 @@ def _pair(
         from kernels.cuda.tree import search_pair
 
         answers = search_pair(a, b, a_rows, b_rows, cap, both)
-        return [Nearest(*answers.of(which)) for which in range(1 + both)]
+        return [Nearest(*answer) for answer in answers.by_cloud()]
 
     def forth() -> Nearest:
         return Nearest(*TreeSearch(b, b_rows).nearest(a, a_rows, cap))

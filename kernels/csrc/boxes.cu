@@ -182,11 +182,19 @@ __device__ inline int items_of(const Cloud& cloud, int phase) {
     return cloud.block[cloud.samples];
 }
 
+// Beside the first: nobody has pulled yet.
+__device__ inline void no_pulls(const Cloud& cloud) {
+    if (!cloud.pulls) return;
+    long long first = cloud.row[0], end = cloud.row[cloud.samples];
+    for (long long i = 3 * first + blockIdx.x * BLOCK + threadIdx.x; i < 3 * end; i += gridDim.x * BLOCK) cloud.pulls[i] = 0;
+}
+
 // All six, one after the other, over the clouds to build.
 extern "C" __global__ void __launch_bounds__(BLOCK, 2) build(const __grid_constant__ Clouds clouds) {
     for (int phase = 0; phase < 6; phase++) {
         if (clouds.phase >= 0 && clouds.phase != phase) continue;
         if (clouds.phase < 0 && phase > 0) wait_for_all(clouds.barrier, phase * gridDim.x);
+        if (phase == 0) { no_pulls(clouds.cloud[0]); no_pulls(clouds.cloud[1]); }
         for (int which = clouds.first; which < clouds.first + clouds.several; which++) {
             const Cloud& cloud = clouds.cloud[which];
             // The second cloud begins where the first one ended, so that all blocks have work.

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from kernels.cuda.driver import Launcher, on_device
-from kernels.cuda.layout import BLOCK, CHAMFER, HEAD, SAMPLES, SHAPE, TAIL, Layout, layouts
-from kernels.cuda.tree import BoxSearch, Tree, allocate, build, pack, packets, search, squared_limit
+from kernels.cuda.layout import BLOCK, CHAMFER, CLOUDS, SAMPLES, SHAPE, Layout, layouts
+from kernels.cuda.tree import BoxSearch, Cloud, Tree, allocate, build, pack, packets, search, squared_limit
 
 INTEGER_BITS = 62  # of the sums of pulls, one to spare
 
@@ -45,22 +45,19 @@ class ChamferFunction(torch.autograd.Function):
         wanted: tuple[bool, bool],
     ) -> Tensor:
         """Return the chamfer (B,) and keep what the backward needs."""
-        rows, samples = (a.shape[0], b.shape[0]), len(a_offsets) - 1
+        samples, device = len(a_offsets) - 1, a.device
         pairs = list(zip(layouts(tuple(a_offsets), SHAPE), layouts(tuple(b_offsets), SHAPE), strict=True))
-        with on_device(a.device):
-            launch = Launcher(a.device)
-            loss = torch.empty(samples, dtype=torch.float32, device=a.device)
-            index = torch.empty(sum(rows), dtype=torch.int64, device=a.device)  # of a, then of b
-            pulls = _zeros(launch, 3 * sum(n * want for n, want in zip(rows, wanted, strict=True)), a.device)
-            # Neighbours within the cap, (2, samples) of one launch after the other.
-            found = torch.empty(2 * samples, dtype=torch.int32, device=a.device)
-            sides = _sides((a, b), index, pulls, wanted, cap)
+        with on_device(device):
+            launch = Launcher(device)
+            loss = torch.empty(samples, dtype=torch.float32, device=device)
+            kept = torch.empty(_kept(a, b, wanted) + samples, dtype=torch.int64, device=device)
+            sides, found = _sides(a, b, kept, wanted, cap)
             for number, pair in enumerate(pairs):
                 sample, prepared = number * SAMPLES, search_b.trees[number] if search_b else None
-                places = found.data_ptr() + 8 * sample, loss.data_ptr() + 4 * sample
+                places = found + 8 * sample, loss.data_ptr() + 4 * sample
                 _launch_part(launch, sides, pair, prepared, squared_limit(cap), places)
-        if any(wanted):
-            ctx.save_for_backward(a, b, index, pulls, found)
+        if wanted[0] or wanted[1]:
+            ctx.save_for_backward(a, b, kept)
             ctx.pairs, ctx.wanted, ctx.cap = pairs, wanted, cap
         return loss
 
@@ -68,55 +65,59 @@ class ChamferFunction(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients to a and b that were asked for."""
-        a, b, index, pulls, found = ctx.saved_tensors
-        wanted: tuple[bool, bool] = ctx.needs_input_grad[:2]
-        gradients = [torch.empty_like(cloud) if want else None for cloud, want in zip((a, b), wanted, strict=True)]
-        places = [0 if gradient is None else gradient.data_ptr() for gradient in gradients]
-        sides = _sides((a, b), index, pulls, ctx.wanted, ctx.cap)
-        tail = TAIL.pack(0.0, 0 if wanted[0] else 1, 0, 0, 0, 0, 0)
-        stride = upstream.stride(0)
+        a, b, kept = ctx.saved_tensors
+        to_a, to_b = ctx.needs_input_grad[:2]
+        of_a, of_b = torch.empty_like(a) if to_a else None, torch.empty_like(b) if to_b else None
+        places = 0 if of_a is None else of_a.data_ptr(), 0 if of_b is None else of_b.data_ptr()
+        (first, second), found = _sides(a, b, kept, ctx.wanted, ctx.cap)
+        weights, stride = upstream.data_ptr(), upstream.stride(0)
         with on_device(upstream.device):
             launch = Launcher(upstream.device)
-            for number, pair in enumerate(ctx.pairs):
+            for number, (one, other) in enumerate(ctx.pairs):
                 sample = number * SAMPLES
-                counts, weights = found.data_ptr() + 8 * sample, upstream.data_ptr() + 4 * sample * stride
-                clouds = b"".join(side.struct(layout) for side, layout in zip(sides, pair, strict=True)) + tail
-                chamfer = CHAMFER.pack(0, 0, 0, counts, 0, weights, *places, stride, 0)
-                launch("gradient", max(layout.blocks for layout in pair), sum(wanted), BLOCK, clouds, chamfer)
-        return gradients[0], gradients[1], None, None, None, None, None
+                clouds = CLOUDS.pack(*first.cloud(one), *second.cloud(other), 0.0, 0 if to_a else 1, 0, 0, 0, 0, 0)
+                at = found + 8 * sample, 0, weights + 4 * sample * stride
+                chamfer = CHAMFER.pack(0, 0, 0, *at, *places, stride, 0)
+                launch("gradient", max(one.blocks, other.blocks), to_a + to_b, BLOCK, clouds, chamfer)
+        return of_a, of_b, None, None, None, None, None
 
 
 class Side(NamedTuple):
     """One of the two clouds, and where its part of what the backward needs lies."""
 
-    cloud: Tensor  # (N, 3)
+    source: Tensor  # (N, 3)
     index: int  # type: ignore[assignment]  # address of (N,) int64; hides tuple.index
     pulls: int  # address of (N, 3) int64, 0 where no gradient is wanted
     scale: float  # of the pulls
 
-    def struct(self, layout: Layout) -> bytes:
-        """The Cloud struct without a tree, which is gone when the backward runs."""
-        return HEAD.pack(self.cloud.data_ptr(), *(0,) * 8, self.index, 0, self.pulls, self.scale) + layout.table
+    def cloud(self, layout: Layout) -> Cloud:
+        """The values of a Cloud struct without a tree, which is gone when the backward runs."""
+        return self.source.data_ptr(), *NO_TREE, self.index, 0, self.pulls, self.scale, layout.table
 
 
-def _sides(
-    clouds: tuple[Tensor, Tensor], index: Tensor, pulls: Tensor, wanted: Sequence[bool], cap: float
-) -> tuple[Side, Side]:
-    a, b = clouds
-    rows = a.shape[0]
-    pulls_of_b = pulls.data_ptr() + 24 * rows * wanted[0]
-    return (
-        Side(a, index.data_ptr(), pulls.data_ptr() * wanted[0], 2.0 ** pull_bits(b.shape[0], cap)),
-        Side(b, index.data_ptr() + 8 * rows, pulls_of_b * wanted[1], 2.0 ** pull_bits(rows, cap)),
+NO_TREE = (0,) * 8
+
+
+def _kept(a: Tensor, b: Tensor, wanted: tuple[bool, bool]) -> int:
+    """Integers that the backward needs of each point: its neighbour, and the pulls on it where a gradient is wanted."""
+    return a.shape[0] * (1 + 3 * wanted[0]) + b.shape[0] * (1 + 3 * wanted[1])
+
+
+def _sides(a: Tensor, b: Tensor, kept: Tensor, wanted: tuple[bool, bool], cap: float) -> tuple[tuple[Side, Side], int]:
+    """Both clouds with their places in `kept`, and the address of its rest.
+
+    It holds the indices of a and b, the pulls of a and b, and how many neighbours are within the cap: (2, samples)
+    int32 of one launch after the other.
+    """
+    rows, others = a.shape[0], b.shape[0]
+    index = kept.data_ptr()
+    pulls = index + 8 * (rows + others)
+    pulls_of_b = pulls + 24 * rows * wanted[0]
+    sides = (
+        Side(a, index, pulls if wanted[0] else 0, pull_scale(others, cap)),
+        Side(b, index + 8 * rows, pulls_of_b if wanted[1] else 0, pull_scale(rows, cap)),
     )
-
-
-def _zeros(launch: Launcher, size: int, device: torch.device) -> Tensor:
-    """Integers that are zero, (size,) int64."""
-    zeros = torch.empty(size, dtype=torch.int64, device=device)
-    if size:
-        launch.zero(zeros.data_ptr(), 8 * size)
-    return zeros
+    return sides, pulls_of_b + 24 * others * wanted[1]
 
 
 def _launch_part(
@@ -128,28 +129,39 @@ def _launch_part(
     places: tuple[int, int],
 ) -> None:
     """Search both ways between the samples of one launch; write their counts and losses to the two places."""
-    blocks, rows = sum(layout.blocks for layout in pair), sum(layout.rows for layout in pair)
-    sources = [(side.cloud, layout) for side, layout in zip(sides, pair, strict=True)][: 1 if prepared else 2]
+    a, b = sides
+    first, second = pair
+    blocks, forth, back = first.blocks + second.blocks, packets(first), packets(second)
+    sources = [(a.source, first)] if prepared else [(a.source, first), (b.source, second)]
     # Sums and counts of the blocks for `reduce`, the squared distances, and the packets that give up.
-    trees, barrier, sums = allocate(launch, sources, 12 * blocks + 4 * rows + 4 * sum(map(packets, pair)))
-    counts, distance, apart = sums + 8 * blocks, sums + 12 * blocks, sums + 12 * blocks + 4 * rows
-    first_rows = [layout.first_row for layout in pair]
-    distances = distance - 4 * first_rows[0], distance + 4 * (pair[0].rows - first_rows[1])
-    ready = [*trees, prepared] if prepared else trees
-    first, second = (
-        tree.struct(side.index, at, side.pulls, side.scale)
-        for tree, side, at in zip(ready, sides, distances, strict=True)
+    trees, barrier, sums = allocate(launch, sources, 12 * blocks + 4 * (first.rows + second.rows + forth + back))
+    several, tickets = len(trees), trees[0].tickets
+    counts = sums + 8 * blocks
+    distance = counts + 4 * blocks
+    distance_of_b = distance + 4 * first.rows
+    apart = distance_of_b + 4 * second.rows
+    clouds = pack(
+        trees[0].cloud(a.index, distance - 4 * first.first_row, a.pulls, a.scale),
+        (prepared or trees[1]).cloud(b.index, distance_of_b - 4 * second.first_row, b.pulls, b.scale),
+        limit,
+        barrier,
+        several,
+        (apart, apart + 4 * forth),
     )
-    clouds = pack(first, second, limit, barrier, len(trees), (apart, apart + 4 * packets(pair[0])))
-    build(launch, clouds, [tree.layout for tree in trees])
-    search(launch, clouds, pair)
-    chamfer = CHAMFER.pack(sums, counts, trees[0].tickets, *places, 0, 0, 0, 0, 0)
-    launch("reduce", max(pair[0].blocks, pair[1].blocks, 1), 2, BLOCK, clouds, chamfer)
+    build(launch, clouds, blocks)
+    search(launch, clouds, max(forth, back), 2)
+    chamfer = CHAMFER.pack(sums, counts, tickets, *places, 0, 0, 0, 0, 0)
+    launch("reduce", max(first.blocks, second.blocks, 1), 2, BLOCK, clouds, chamfer)
 
 
 @lru_cache(maxsize=256)
+def pull_scale(points: int, cap: float) -> float:
+    """Integers for a metre: as many as the sum of `points` pulls of at most `cap` metres can hold."""
+    return 2.0 ** pull_bits(points, cap)
+
+
 def pull_bits(points: int, cap: float) -> int:
-    """Binary places of the integers: as many as `points` pulls of at most `cap` metres cannot overflow."""
+    """Binary places of the integers."""
     if points == 0 or cap == 0:
         return 0
     return min(INTEGER_BITS - math.ceil(math.log2(points)) - math.ceil(math.log2(cap)), 1000)

@@ -5,6 +5,7 @@
 import struct
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate
 
 BLOCK = 1024  # points in a block, one thread each
 FAN = 32  # children of a node of the tree
@@ -12,9 +13,9 @@ SAMPLES = 64  # most samples in one launch
 CHUNK = 4096  # cells in a block of the scan
 LEAST_BITS, MOST_BITS = 12, 20  # of the table of cells
 POINTERS = 12  # at the head of a Cloud
-HEAD = struct.Struct(f"<{POINTERS}Qd")  # a Cloud is this
-TABLE = struct.Struct(f"<{3 * (SAMPLES + 1)}ii")  # and this
-TAIL = struct.Struct("<fiQii2Q")  # the end of Clouds
+TABLE = struct.Struct(f"<{3 * (SAMPLES + 1)}ii")  # the end of a Cloud
+CLOUD = f"{POINTERS}Qd{TABLE.size}s"
+CLOUDS = struct.Struct(f"<{CLOUD}{CLOUD}fiQii2Q")
 CHAMFER = struct.Struct("<8Qii")
 
 
@@ -42,10 +43,8 @@ class Layout:
     blocks: int
     cells: int
     table: bytes  # row, block, cells and samples of a Cloud
-    kept: tuple[int, ...]  # bytes of points, leaves, tiles, scenes and places
-    zeroed: tuple[int, ...]  # bytes of supers, table, totals and tickets
-    kept_in_all: int  # rounded up, as the next
-    zeroed_in_all: int
+    kept: tuple[int, ...]  # bytes before points, leaves, tiles, scenes, places, and of all
+    zeroed: tuple[int, ...]  # bytes before supers, table, totals, tickets, and of all
 
 
 @lru_cache(maxsize=256)
@@ -67,13 +66,13 @@ def _layout(rows: tuple[int, ...], shape: Shape) -> Layout:
     tiles = points // (shape.leaf * FAN)
     kept = points * 16, points // shape.leaf * 32, tiles * 32, samples * 32, 8 * (rows[-1] - rows[0])
     zeroed = (tiles // FAN + samples) * 32, cells[-1] * 4, cells[-1] // CHUNK * 4, samples * 4
-    return Layout(
-        rows[0], rows[-1] - rows[0], samples, blocks[-1], cells[-1], table, kept, zeroed, _up(kept), _up(zeroed)
-    )
+    return Layout(rows[0], rows[-1] - rows[0], samples, blocks[-1], cells[-1], table, _starts(kept), _starts(zeroed))
 
 
-def _up(sizes: tuple[int, ...]) -> int:
-    return sum(sizes) + 31 & ~31
+def _starts(sizes: tuple[int, ...]) -> tuple[int, ...]:
+    """Where each piece starts behind the ones before, and how much all take, rounded up."""
+    *starts, end = accumulate(sizes, initial=0)
+    return *starts, end + 31 & ~31
 
 
 def table_bits(points: int) -> int:

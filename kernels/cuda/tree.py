@@ -3,15 +3,16 @@
 """Boxes around points in space-filling order: built for whole batches, then searched (docs/nearest-neighbour.md)."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from kernels.cuda.driver import Launcher, on_device
-from kernels.cuda.layout import BLOCK, FAN, HEAD, SHAPE, TAIL, Layout, layouts
+from kernels.cuda.layout import BLOCK, CLOUDS, FAN, SHAPE, Layout, layouts
 
 GREATEST = float(torch.finfo(torch.float32).max)
+Cloud = tuple[Any, ...]  # values of a Cloud struct
 
 
 class Tree(NamedTuple):
@@ -22,9 +23,9 @@ class Tree(NamedTuple):
     tickets: int  # address of one zero for each sample
     memory: tuple[Tensor, ...]  # what must live as long
 
-    def struct(self, index: int = 0, distance: int = 0, pulls: int = 0, scale: float = 0.0) -> bytes:
-        """The Cloud struct, with the addresses of its answers."""
-        return HEAD.pack(*self.addresses, index, distance, pulls, scale) + self.layout.table
+    def cloud(self, index: int = 0, distance: int = 0, pulls: int = 0, scale: float = 0.0) -> Cloud:
+        """The values of a Cloud struct, with the addresses of its answers."""
+        return *self.addresses, index, distance, pulls, scale, self.layout.table
 
 
 def allocate(launch: Launcher, clouds: Sequence[tuple[Tensor, Layout]], more: int = 0) -> tuple[list[Tree], int, int]:
@@ -32,32 +33,32 @@ def allocate(launch: Launcher, clouds: Sequence[tuple[Tensor, Layout]], more: in
 
     All of it lives as long as one of the trees.
     """
-    zeroed = sum(layout.zeroed_in_all for _, layout in clouds) + 32
-    size = zeroed + sum(layout.kept_in_all for _, layout in clouds) + more
-    memory = torch.empty(size, dtype=torch.uint8, device=clouds[0][0].device)
+    zeroed, kept = 32, 0
+    for _, layout in clouds:
+        zeroed += layout.zeroed[-1]
+        kept += layout.kept[-1]
+    memory = torch.empty(zeroed + kept + more, dtype=torch.uint8, device=clouds[0][0].device)
     zero_at = memory.data_ptr()
     at = zero_at + zeroed
     launch.zero(zero_at, zeroed)
     trees = []
     for source, layout in clouds:
-        points, leaves, tiles, scenes, _ = layout.kept
-        supers, table, totals, _ = layout.zeroed
-        leaves_at, table_at = at + points, zero_at + supers
-        tiles_at = leaves_at + leaves
-        places_at = tiles_at + tiles + scenes - 8 * layout.first_row  # rows count from the start of the whole cloud
+        points, leaves, tiles, scenes, places, kept = layout.kept
+        supers, table, totals, tickets, zeroed = layout.zeroed
         addresses = (
-            *(source.data_ptr(), at, leaves_at, tiles_at, zero_at, table_at, table_at + table),
-            *(places_at, tiles_at + tiles),
+            *(source.data_ptr(), at + points, at + leaves, at + tiles),
+            *(zero_at + supers, zero_at + table, zero_at + totals),
+            *(at + places - 8 * layout.first_row, at + scenes),  # rows count from the start of the whole cloud
         )
-        trees.append(Tree(layout, addresses, table_at + table + totals, (source, memory)))
-        at += layout.kept_in_all
-        zero_at += layout.zeroed_in_all
+        trees.append(Tree(layout, addresses, zero_at + tickets, (source, memory)))
+        at += kept
+        zero_at += zeroed
     return trees, zero_at, at
 
 
-def pack(first: bytes, second: bytes, limit: float, barrier: int, several: int, lists: Sequence[int] = (0, 0)) -> bytes:
+def pack(first: Cloud, second: Cloud, limit: float, barrier: int, several: int, lists: Sequence[int] = (0, 0)) -> bytes:
     """The Clouds struct, with the first cloud as the one to begin with."""
-    return b"".join((first, second, TAIL.pack(limit, 0, barrier, several, -1, *lists)))
+    return CLOUDS.pack(*first, *second, limit, 0, barrier, several, -1, *lists)
 
 
 def packets(layout: Layout) -> int:
@@ -65,17 +66,16 @@ def packets(layout: Layout) -> int:
     return layout.blocks * BLOCK * SHAPE.lanes // FAN
 
 
-def build(launch: Launcher, clouds: bytes, layouts: Sequence[Layout]) -> None:
-    """Order the points of the first cloud, or of both, and put boxes around them."""
-    launch.together("build", sum(layout.blocks for layout in layouts), BLOCK, clouds)
+def build(launch: Launcher, clouds: bytes, blocks: int) -> None:
+    """Order the points of the first cloud, or of both, and put boxes around them; pulls of both become zero."""
+    launch.together("build", blocks, BLOCK, clouds)
 
 
-def search(launch: Launcher, clouds: bytes, layouts: Sequence[Layout]) -> None:
-    """Search from the first cloud to the second, or both ways."""
-    threads = FAN * SHAPE.warps
-    blocks = max(packets(layout) for layout in layouts) // SHAPE.warps
-    launch("search", blocks, len(layouts), threads, clouds)
-    launch("search_apart", min(blocks, 2 * launch.resident), len(layouts), threads, clouds)
+def search(launch: Launcher, clouds: bytes, most: int, ways: int) -> None:
+    """Search from the first cloud to the second, or both ways; `most` packets of queries in one of them."""
+    threads, blocks = FAN * SHAPE.warps, most // SHAPE.warps
+    launch("search", blocks, ways, threads, clouds)
+    launch("search_apart", min(blocks, 2 * launch.resident), ways, threads, clouds)
 
 
 def squared_limit(cap: float | None) -> float:
@@ -86,7 +86,7 @@ def squared_limit(cap: float | None) -> float:
 class Answers:
     """Index and squared distance for the points of one or two clouds, in one piece of memory each."""
 
-    def __init__(self, rows: Sequence[int], device: torch.device) -> None:
+    def __init__(self, rows: list[int], device: torch.device) -> None:
         self.rows = rows
         self.index = torch.empty(sum(rows), dtype=torch.int64, device=device)
         self.distance = torch.empty(sum(rows), dtype=torch.float32, device=device)
@@ -96,12 +96,12 @@ class Answers:
         skip = self.rows[0] if which else 0
         return self.index.data_ptr() + 8 * skip, self.distance.data_ptr() + 4 * skip
 
-    def of(self, which: int) -> tuple[Tensor, Tensor]:
-        """Index and squared distance for cloud `which`."""
+    def by_cloud(self) -> list[tuple[Tensor, Tensor]]:
+        """Index and squared distance for each cloud."""
         if len(self.rows) == 1:
-            return self.index, self.distance
-        start = self.rows[0] if which else 0
-        return self.index.narrow(0, start, self.rows[which]), self.distance.narrow(0, start, self.rows[which])
+            return [(self.index, self.distance)]
+        parts = self.index.split_with_sizes(self.rows), self.distance.split_with_sizes(self.rows)
+        return list(zip(*parts, strict=True))
 
 
 class BoxSearch:
@@ -114,8 +114,8 @@ class BoxSearch:
             launch = Launcher(self.device)
             for layout in layouts(tuple(offsets), SHAPE):
                 trees, barrier, _ = allocate(launch, [(target, layout)])
-                struct = trees[0].struct()
-                build(launch, pack(struct, struct, 0.0, barrier, 1), [layout])
+                cloud = trees[0].cloud()
+                build(launch, pack(cloud, cloud, 0.0, barrier, 1), layout.blocks)
                 self.trees += trees
 
     def nearest(self, query: Tensor, offsets: Sequence[int], cap: float | None) -> tuple[Tensor, Tensor]:
@@ -124,12 +124,13 @@ class BoxSearch:
             launch = Launcher(self.device)
             answers = Answers([query.shape[0]], self.device)
             for layout, target in zip(layouts(tuple(offsets), SHAPE), self.trees, strict=True):
-                trees, barrier, given_up = allocate(launch, [(query, layout)], 4 * packets(layout))
-                ends = trees[0].struct(*answers.addresses(0)), target.struct()
+                most = packets(layout)
+                trees, barrier, given_up = allocate(launch, [(query, layout)], 4 * most)
+                ends = trees[0].cloud(*answers.addresses(0)), target.cloud()
                 clouds = pack(*ends, squared_limit(cap), barrier, 1, (given_up, 0))
-                build(launch, clouds, [layout])
-                search(launch, clouds, [layout])
-        return answers.of(0)
+                build(launch, clouds, layout.blocks)
+                search(launch, clouds, most, 1)
+        return answers.index, answers.distance
 
 
 def search_pair(
@@ -140,12 +141,11 @@ def search_pair(
         launch = Launcher(a.device)
         answers = Answers([a.shape[0], b.shape[0]] if both else [a.shape[0]], a.device)
         for pair in zip(layouts(tuple(a_offsets), SHAPE), layouts(tuple(b_offsets), SHAPE), strict=True):
-            sources, more = [(a, pair[0]), (b, pair[1])], 4 * sum(map(packets, pair))
-            (first, second), barrier, given_up = allocate(launch, sources, more)
-            back = answers.addresses(1) if both else (0, 0)
-            ends = first.struct(*answers.addresses(0)), second.struct(*back)
-            lists = given_up, given_up + 4 * packets(pair[0])
-            clouds = pack(*ends, squared_limit(cap), barrier, 2, lists)
-            build(launch, clouds, pair)
-            search(launch, clouds, pair if both else pair[:1])
+            forth, back = packets(pair[0]), packets(pair[1]) if both else 0
+            sources = (a, pair[0]), (b, pair[1])
+            (first, second), barrier, given_up = allocate(launch, sources, 4 * (forth + back))
+            ends = first.cloud(*answers.addresses(0)), second.cloud(*(answers.addresses(1) if both else ()))
+            clouds = pack(*ends, squared_limit(cap), barrier, 2, (given_up, given_up + 4 * forth))
+            build(launch, clouds, pair[0].blocks + pair[1].blocks)
+            search(launch, clouds, max(forth, back), 1 + both)
     return answers

@@ -4,15 +4,15 @@
 
 AV2_ROOT must hold pair_88k.npz; the sweeps below it and below PANDASET_ROOT are taken where they are there.
 GPU values are medians of the time between CUDA events around calls that are queued back to back, so the host's time to
-launch them is hidden behind the GPU's wherever that is longer; `_graph` rows are replays of the same call. CPU values
-are wall clock. A row with "failed" has no value and says why.
+launch them is hidden behind the GPU's wherever that is longer; `_graph` rows are replays of the same call, `_host` rows
+what the host takes to queue it. CPU values are wall clock. A row with "failed" has no value and says why.
 """
 
 import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from kernels import Search, nearest_both, truncated_chamfer
 from tests.kernels.clouds import offsets_of, real_pair
 from tests.kernels.rivals import RIVALS
 from tests.kernels.scenes import Scene, batch, scene, scenes
-from tests.kernels.timing import cpu_name, failed, in_graph, on_cpu, on_gpu, row, shown, write_rows
+from tests.kernels.timing import cpu_name, failed, in_graph, on_cpu, on_gpu, on_host, row, shown, write_rows
 
 Rows = list[dict[str, Any]]
 FIRST_CALL = """
@@ -48,6 +48,8 @@ def search_rows(device: str, a: Tensor, b: Tensor) -> Rows:
         points = {"points": [given.a.shape[0], given.b.shape[0]]}
         rows.append(row(name, on_gpu(call, repeats), "ms", device, **points))
         rows.append(row(f"{name}_graph", in_graph(call, repeats), "ms", device, **points))
+        if name == "nearest_both_b1_cap2":
+            rows.append(row(f"{name}_host", on_host(call), "ms", device, **points))
     return rows
 
 
@@ -77,14 +79,15 @@ def chamfer_rows(device: str, a: Tensor, b: Tensor) -> Rows:
         for case, call in calls.items():
             rows.append(row(case, on_gpu(call), "ms", device))
             rows.append(row(f"{case}_graph", in_graph(call), "ms", device))
+            if name == "b1":
+                rows.append(row(f"{case}_host", on_host(call), "ms", device))
     return rows
 
 
-def rival_rows(device: str, a: Tensor, b: Tensor) -> Rows:
-    """Each on the pair, both ways; one that does not run says why in its row."""
+def rival_rows(device: str, a: Tensor, b: Tensor) -> Iterator[dict[str, Any]]:
+    """Each on the pair, both ways, given out as it ends; one that does not run says why in its row."""
     given = scene(a, b)
     own = nearest_both(*given)
-    rows = []
     for name, make in RIVALS.items():
         try:
             call = make(given.a, given.b)
@@ -93,10 +96,9 @@ def rival_rows(device: str, a: Tensor, b: Tensor) -> Rows:
                 float(torch.isclose(x.squared_distance, y.float(), rtol=1e-4, atol=1e-6).float().mean())
                 for x, y in zip(own, found, strict=True)
             ]
-            rows.append(row(f"rival_{name}", on_gpu(call, 5, warm=1), "ms", device, same_distance=round(min(close), 5)))
+            yield row(f"rival_{name}", on_gpu(call, 5, warm=1), "ms", device, same_distance=round(min(close), 5))
         except Exception as error:
-            rows.append(failed(f"rival_{name}", "ms", device, error))
-    return rows
+            yield failed(f"rival_{name}", "ms", device, error)
 
 
 def cpu_rows(a: Tensor, b: Tensor) -> Rows:
@@ -138,7 +140,7 @@ def main() -> None:
     given = parser.parse_args()
     a, b = real_pair()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
-    groups: dict[str, Callable[[], Rows]] = {
+    groups: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {
         "search": lambda: search_rows(device, a, b),
         "chamfer": lambda: chamfer_rows(device, a, b),
         "first_call": lambda: first_call_rows(device),
@@ -150,7 +152,7 @@ def main() -> None:
         for found in groups[name]():
             rows.append(found)
             print(shown(found), flush=True)
-        write_rows(given.output, rows)
+            write_rows(given.output, rows)
 
 
 if __name__ == "__main__":

@@ -315,5 +315,7 @@ def test_layout_of_a_batch():
     assert arrays[width : width + 4] == (0, 2, 2, 11)
     assert arrays[2 * width : 2 * width + 4] == (0, 4096, 4096, 4096 + 16384)
     assert arrays[-1] == 3
-    assert found.kept == (11 * 1024 * 16, 11 * 64 * 32, 22 * 32, 3 * 32, 8 * 10025)
-    assert found.zeroed == (3 * 32, 20480 * 4, 5 * 4, 12)
+    # Points 11 * 1024 * 16 bytes, leaves 11 * 64 * 32, tiles 22 * 32, scenes 3 * 32, places 8 * 10025.
+    assert found.kept == (0, 180224, 202752, 203456, 203552, 283776)
+    # Supers 3 * 32, table 20480 * 4, totals 5 * 4, tickets 3 * 4; 82048 divides by 32.
+    assert found.zeroed == (0, 96, 82016, 82036, 82048)

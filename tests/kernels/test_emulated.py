@@ -7,6 +7,7 @@ import ctypes
 import shutil
 import subprocess
 import weakref
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,13 +47,15 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> ctypes.CDLL:
 
 
 @pytest.fixture(autouse=True)
-def zeroed(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Launches run in the emulator; how many bytes each memset wrote."""
-    return _emulate(library, monkeypatch)
+def built(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
+    """Launches run in the emulator, in memory that is full of other numbers; what each `build` was given."""
+    torch.use_deterministic_algorithms(True)  # and with it torch.utils.deterministic.fill_uninitialized_memory
+    yield _emulate(library, monkeypatch)
+    torch.use_deterministic_algorithms(False)
 
 
-def _emulate(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    sizes: list[int] = []
+def _emulate(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    built: list[bytes] = []
 
     class Launcher:
         resident = 3
@@ -61,7 +64,6 @@ def _emulate(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> list[int]
 
         def zero(self, address: int, size: int) -> None:
             ctypes.memset(address, 0, size)
-            sizes.append(size)
 
         def __call__(self, name: str, blocks: int, clouds: int, threads: int, *structs: bytes) -> None:
             if blocks:
@@ -69,11 +71,12 @@ def _emulate(library: ctypes.CDLL, monkeypatch: pytest.MonkeyPatch) -> list[int]
 
         def together(self, name: str, items: int, threads: int, struct: bytes) -> None:
             self(name, min(items, 3), 1, threads, struct)
+            built.append(struct)
 
     for module in (tree, chamfer):
         monkeypatch.setattr(module, "Launcher", Launcher)
         monkeypatch.setattr(module, "on_device", lambda device: contextlib.nullcontext())
-    return sizes
+    return built
 
 
 @pytest.mark.parametrize("cap", (None, 0.5))
@@ -82,11 +85,11 @@ def test_search_equals_brute_force(case, cap):
     a, b = (cloud[:1300].contiguous() for cloud in CASES[case]())
     offsets = offsets_of(len(a) // 9, len(a) - len(a) // 9), offsets_of(len(b) // 8, len(b) - len(b) // 8)
     rows = offsets[0].tolist(), offsets[1].tolist()
-    answers = tree.search_pair(a, b, *rows, cap, both=True)
+    answers = tree.search_pair(a, b, *rows, cap, both=True).by_cloud()
     expected = nearest_reference(a, b, *offsets, cap), nearest_reference(b, a, *offsets[::-1], cap)
     for which in (0, 1):
-        assert torch.equal(answers.of(which)[0], expected[which][0])
-        assert torch.equal(answers.of(which)[1], expected[which][1])
+        assert torch.equal(answers[which][0], expected[which][0])
+        assert torch.equal(answers[which][1], expected[which][1])
     index, distance = tree.BoxSearch(b, rows[1]).nearest(a, rows[0], cap)
     assert torch.equal(index, expected[0][0]) and torch.equal(distance, expected[0][1])
 
@@ -105,10 +108,10 @@ def test_other_shapes(shape, tmp_path, monkeypatch):
         monkeypatch.setattr(module, "SHAPE", shape)
     a, b = (cloud[:1300].contiguous() for cloud in CASES["lidar"]())
     offsets = offsets_of(100, len(a) - 100), offsets_of(len(b) - 1, 1)
-    answers = tree.search_pair(a, b, offsets[0].tolist(), offsets[1].tolist(), None, both=True)
+    answers = tree.search_pair(a, b, offsets[0].tolist(), offsets[1].tolist(), None, both=True).by_cloud()
     for which, expected in enumerate((nearest_reference(a, b, *offsets), nearest_reference(b, a, *offsets[::-1]))):
-        assert torch.equal(answers.of(which)[0], expected[0])
-        assert torch.equal(answers.of(which)[1], expected[1])
+        assert torch.equal(answers[which][0], expected[0])
+        assert torch.equal(answers[which][1], expected[1])
 
 
 def _cases():
@@ -159,15 +162,24 @@ def test_chamfer_backward_for_some_of_those_that_need_a_gradient(asked):
         assert (own - wanted).norm() <= 1e-5 * wanted.norm()
 
 
-def test_chamfer_does_no_work_for_gradients_that_nobody_records(zeroed):
-    chamfer.chamfer(*_small(False, False), 1.0, None)
-    least, zeroed[:] = sum(zeroed), []
+def test_chamfer_does_no_work_for_gradients_that_nobody_records(built):
     with torch.no_grad():
-        loss = chamfer.chamfer(*_small(True, True), 1.0, None)
-    assert not loss.requires_grad and sum(zeroed) == least
-    zeroed.clear()
-    chamfer.chamfer(*_small(False, True), 1.0, None)
-    assert sum(zeroed) == least + 80 * 3 * 8
+        assert not chamfer.chamfer(*_small(True, True), 1.0, None).requires_grad
+    for wanted in ((False, False), (False, True), (True, False)):
+        chamfer.chamfer(*_small(*wanted), 1.0, None)
+    pulls = [layout.CLOUDS.unpack(struct)[layout.POINTERS - 1 :: layout.POINTERS + 2][:2] for struct in built]
+    assert [tuple(address > 0 for address in both) for both in pulls] == [
+        *((False, False), (False, False), (False, True), (True, False))
+    ]
+
+
+@pytest.mark.parametrize("prepared", (False, True))
+def test_nobody_pulls_where_the_other_cloud_is_empty(prepared):
+    a, b = torch.zeros(0, 3).requires_grad_(), random(80, 6).requires_grad_()
+    search = tree.BoxSearch(b.detach(), [0, 80]) if prepared else None
+    loss = chamfer.chamfer(a, b, [0, 0], [0, 80], 1.0, search)
+    gradients = torch.autograd.grad(loss.sum(), (a, b))
+    assert loss.tolist() == [0.0] and gradients[0].shape == (0, 3) and not gradients[1].any()
 
 
 def test_chamfer_keeps_no_tree_for_the_backward(monkeypatch):

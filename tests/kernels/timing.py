@@ -73,6 +73,21 @@ def in_graph(call: Call, repeats: int = 200) -> list[float]:
     return on_gpu(graph.replay, repeats)
 
 
+def on_host(call: Call, stretches: int = 20, calls: int = 20) -> list[float]:
+    """Milliseconds that the host takes to queue a call, while the GPU is busy with something else."""
+    call()
+    samples = []
+    for _ in range(stretches):
+        torch.cuda.synchronize()
+        torch.cuda._sleep(100_000_000)  # about 50 ms
+        start = time.perf_counter()
+        for _ in range(calls):
+            call()
+        samples.append((time.perf_counter() - start) * 1e3 / calls)
+    torch.cuda.synchronize()
+    return samples
+
+
 def on_cpu(call: Call, repeats: int = 7) -> list[float]:
     """Milliseconds of wall clock."""
     call()
