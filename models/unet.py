@@ -4,11 +4,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from models.norm import norm_gelu
 
 
 class ConvNormGELU(nn.Module):
@@ -29,55 +29,8 @@ class ConvNormGELU(nn.Module):
         return F.gelu(self.batchnorm(image))
 
     def _saves_memory(self) -> bool:
-        """Whether to norm by the function below: not where a compiler saves it anyway, nor over several GPUs."""
-        plain = type(self.batchnorm) is nn.BatchNorm2d and not torch.compiler.is_compiling()
-        return self.training and torch.is_grad_enabled() and plain
-
-
-def norm_gelu(image: Tensor, norm: nn.BatchNorm2d) -> Tensor:
-    """GELU of the batch norm in training, which keeps the image (B, C, H, W) alone and not its norm for backward.
-
-    A third of the encoder's memory; the norm is made again from the image and its statistics.
-    """
-    assert norm.num_batches_tracked is not None
-    norm.num_batches_tracked.add_(1)
-    result: Tensor = _NormGELU.apply(  # type: ignore[no-untyped-call]
-        image, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.momentum, norm.eps
-    )
-    return result
-
-
-class _NormGELU(torch.autograd.Function):
-    @staticmethod
-    def forward(
-        ctx: Any,
-        image: Tensor,
-        weight: Tensor,
-        bias: Tensor,
-        running_mean: Tensor,
-        running_var: Tensor,
-        momentum: float,
-        eps: float,
-    ) -> Tensor:
-        normed, mean, inverse_std = torch.native_batch_norm(
-            image, weight, bias, running_mean, running_var, True, momentum, eps
-        )
-        ctx.save_for_backward(image, weight, bias, mean, inverse_std)
-        ctx.eps = eps
-        return F.gelu(normed)
-
-    @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        image, weight, bias, mean, inverse_std = ctx.saved_tensors
-        shape = (1, -1, 1, 1)
-        scale = weight * inverse_std
-        shift = bias - mean * scale
-        normed = torch.addcmul(shift.view(shape), image, scale.view(shape)).to(image.dtype)
-        through = torch.ops.aten.gelu_backward(upstream, normed)
-        of_image, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
-            through, image, weight, None, None, mean, inverse_std, True, ctx.eps, [True, True, True]
-        )
-        return of_image, of_weight, of_bias, None, None, None, None
+        """Whether to norm by our own function: not where a compiler saves the memory anyway."""
+        return self.training and torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
 class Double(nn.Module):

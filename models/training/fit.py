@@ -110,14 +110,19 @@ def _quiet() -> None:
 
 
 def _hardware(device: str, devices: int, nodes: int) -> dict[str, Any]:
-    several = nodes * devices > 1
-    strategy = DDPStrategy(process_group_backend="nccl" if device == "cuda" else "gloo", static_graph=True)
+    several, cuda = nodes * devices > 1, device == "cuda"
+    strategy = DDPStrategy(
+        process_group_backend="nccl" if cuda else "gloo",
+        static_graph=True,
+        gradient_as_bucket_view=True,
+        broadcast_buffers=not cuda,  # statistics of the norms are of all devices there, and so the same in all
+    )
     return {
         "accelerator": device if device == "cpu" else "gpu",
         "devices": devices,
         "num_nodes": nodes,
         "strategy": strategy if several else "auto",
-        "sync_batchnorm": several and device == "cuda",  # torch has it for GPUs alone
+        "sync_batchnorm": several and cuda,  # torch has it for GPUs alone
         "use_distributed_sampler": False,
         "enable_checkpointing": False,
         "enable_progress_bar": False,

@@ -12,8 +12,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
-from torch.nn import functional as F
 
 from models.architecture import Architecture
 from models.clouds import concatenate
@@ -21,7 +19,6 @@ from models.errors import InputError
 from models.inference import flow_of_all
 from models.training.compiled import compile_network
 from models.training.parameters import TrainParameters
-from models.unet import norm_gelu
 from models.weights import load_weights
 from stages.learning import ranks
 from stages.learning.train import train_flow
@@ -196,31 +193,6 @@ def test_bf16_training_follows_fp32(data: Path, tmp_path: Path, parameters: Trai
     _, exact = train(data, tmp_path / "fp32", parameters)
     _, rough = train(data, tmp_path / "bf16", replace(parameters, precision="bf16"))
     assert rough == pytest.approx(exact, rel=0.05) and rough != exact
-
-
-@pytest.mark.parametrize("channels_last", [False, True])
-def test_norm_and_gelu_in_one_are_what_torch_does(channels_last: bool) -> None:
-    """Values, gradients and running statistics, by finite precision and by gradcheck in float64."""
-    torch.manual_seed(0)
-    image = torch.randn(3, 4, 5, 6, dtype=torch.float64) * 2 + 1
-    if channels_last:
-        image = image.to(memory_format=torch.channels_last)
-    ours, torchs = (nn.BatchNorm2d(4).double() for _ in range(2))
-    with torch.no_grad():
-        for norm in (ours, torchs):
-            norm.weight.copy_(torch.arange(1, 5))
-            norm.bias.copy_(torch.arange(4))
-    upstream = torch.randn_like(image)
-    a, b = image.clone().requires_grad_(), image.clone().requires_grad_()
-    given, wanted = norm_gelu(a, ours), F.gelu(torchs(b))
-    torch.testing.assert_close(given, wanted)
-    given.backward(upstream)
-    wanted.backward(upstream)
-    torch.testing.assert_close(a.grad, b.grad)
-    for name, value in torchs.state_dict().items():
-        torch.testing.assert_close(ours.state_dict()[name], value)
-    for name, value in torchs.named_parameters():
-        torch.testing.assert_close(ours.get_parameter(name).grad, value.grad)
 
 
 def test_flow_of_all_points_needs_no_cut() -> None:
