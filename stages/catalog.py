@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from stages.pipeline.compute import compute
+from stages.pipeline.folders import require_folders
 from stages.pipeline.logs import raise_failures
 from stages.pipeline.main import stage_main
 from stages.pipeline.pool import Failure, run_tasks
@@ -24,6 +25,8 @@ def main(split: str, parameters: CatalogParameters, data: DataParameters) -> Non
     """Write `data/catalog/<split>.json`."""
     adapter = ADAPTERS[data.source]
     root = raw_root(data.source)
+    if data.source == "simulated":
+        require_folders(Path("data"), split, ("raw",))
     logs = adapter.logs(root, split)
     if not logs:
         if data.source != "simulated":  # whose logs are as many as its parameters say

@@ -3,7 +3,7 @@
 """The metric gate: compare the working tree's metric files with those of another revision.
 
 Exit codes: 0 all numbers pass; 1 a number is worse than its slack allows, missing or not finite, a file is missing or
-damaged, or a protocol changed undeclared; 2 the gate could not judge (unknown revision, faulty rules, no git).
+damaged, or a protocol changed undeclared; 2 it could not judge (unknown revision, faulty rules or params.yaml, no git).
 """
 
 import argparse
@@ -15,6 +15,8 @@ from stages.gating.freshness import stale
 from stages.gating.judge import FAILING, Line, judge
 from stages.gating.markdown import gate_table
 from stages.gating.rules import read_rules
+from stages.pipeline.main import check_parameters
+from stages.pipeline.parameters import PARAMS_FILE
 from stages.terminal.interrupt import run_command
 from stages.tracking.revision import resolve, text_at
 
@@ -30,8 +32,7 @@ def gate(base: str, folder: Path) -> tuple[list[Line], str]:
     commit = resolve(base, folder)
     lines: list[Line] = []
     for file in rules.files():
-        path = folder / file
-        now = path.read_text() if path.is_file() else None
+        now = (folder / file).read_text() if (folder / file).is_file() else None
         lines += stale(file, folder)
         lines += judge(rules, file, text_at(commit, file, folder), now)
     return lines, gate_table(lines, f"{base} ({commit[:10]})", rules.measured)
@@ -43,8 +44,11 @@ def main() -> int:
         prog="python -m stages.gate", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--base", default="HEAD", help="revision to compare with; in CI the merge base")
+    arguments = parser.parse_args()
     try:
-        lines, table = gate(parser.parse_args().base, Path())
+        if PARAMS_FILE.exists():
+            check_parameters()
+        lines, table = gate(arguments.base, Path())
     except InputError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2

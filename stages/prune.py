@@ -21,7 +21,7 @@ def prune(older_than: float | None, unused: bool, keep_gb: float | None, delete:
     store = compute().store
     found = items(store)
     if older_than is None and keep_gb is None and not unused:
-        return f"{store} holds:\n{table(found)}"
+        return f"{store} holds:\n{table(found)}" if found else f"{store} holds nothing\n"
     used = used_by_lock(found, cache_folder()) if unused else None
     chosen = choose(found, older_than, used, keep_gb)
     if not chosen:

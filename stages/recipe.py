@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from models.errors import InputError
-from stages.recipes.apply import arguments, changes_of, write
+from stages.recipes.apply import arguments, changes_of, text, write
 from stages.recipes.published import RECIPES
 from stages.terminal.interrupt import run_command
 
@@ -29,6 +29,8 @@ def main() -> None:
         changes = changes_of(given.name, given.teacher)
         if given.write is not None:
             write(changes, given.write)
+            written = "".join(f"  {name}={text(value)}\n" for name, value in changes.items())
+            sys.stdout.write(f"recipe {given.name} is written into {given.write}:\n{written}")
         else:
             sys.stdout.write(" ".join(arguments(changes)) + "\n")
     except InputError as error:

@@ -11,6 +11,7 @@ from stages.evaluation.protocol import require_same
 
 _COLUMNS = (
     ("mean Dynamic", ("bucketed", "dynamic", "mean")),
+    ("mean Static, m", ("bucketed", "static", "mean")),
     ("car", ("bucketed", "dynamic", "car")),
     ("other vehicles", ("bucketed", "dynamic", "other_vehicles")),
     ("pedestrian", ("bucketed", "dynamic", "pedestrian")),
@@ -58,7 +59,7 @@ def _cell(value: Any, bounds: Any) -> str:
 def _note(content: Mapping[str, Any]) -> str:
     protocol, intervals = content["protocol"], content.get("intervals", {})
     note = f"{protocol['logs']} logs, frames: {protocol['frames']}, truth: {protocol['truth']}. Lower is better but for"
-    note += " the IoU; Dynamic is normalised (1 is ego motion), within 35 m."
+    note += " the IoU; Dynamic is normalised (1 is ego motion), Static is not, both within 35 m."
     if intervals:
         note += f" In brackets the {intervals['level']:.0%} interval of {intervals['resamples']} resamples of"
         note += f" {intervals['units']} {intervals['unit']}."

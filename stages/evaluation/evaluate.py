@@ -25,6 +25,7 @@ from stages.evaluation.split import (
     write_tables,
 )
 from stages.pipeline.digest import value_digest
+from stages.pipeline.folders import require_folders
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,12 @@ class EvaluateParameters:
 
 
 def score_pipeline(split: str, parameters: EvaluateParameters) -> dict[str, Any]:
-    """Score `data/predictions/<split>` and write the metric file and the tables; returns the metric file."""
+    """Score `data/predictions/<split>` and write the metric file and the tables; returns the metric file.
+
+    Raises:
+        InputError: a folder of the split is not there; what `score` finds.
+    """
+    require_folders(Path("data"), split, ("frames", "truth", "ground", "predictions"))
     folder = Path("data/predictions") / split
     source = Source(
         data=Path("data"),

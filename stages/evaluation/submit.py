@@ -13,6 +13,7 @@ from stages.evaluation.masks import require_masks
 from stages.evaluation.selection import v1_phases, v2_frames
 from stages.evaluation.submission import SubmitParameters, submit_log
 from stages.frames.write import atomic
+from stages.pipeline.folders import require_folders
 from stages.pipeline.logs import LogTask, map_logs
 
 _FOLDERS = ("v1", "masks", "v2", "v3")
@@ -20,6 +21,7 @@ _FOLDERS = ("v1", "masks", "v2", "v3")
 
 def submit_split(split: str, parameters: SubmitParameters) -> list[Path]:
     """Write `data/submission/<split>/{v1,v2,v3}.zip` beside the files in them; returns the archives."""
+    require_folders(Path("data"), split, ("frames", "ground", "predictions"))
     frames = Path("data/frames") / split
     logs = {log: LogFrames.open(frames / f"{log}.h5") for log in log_ids(frames)}
     require_masks(Path(parameters.mask_zip) if parameters.mask_zip else None)

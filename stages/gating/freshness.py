@@ -23,25 +23,29 @@ def stale(file: str, folder: Path) -> list[Line]:
     Args:
         file: metric file, relative to the project.
         folder: root of the project.
+
+    Raises:
+        InputError: the parameter file cannot be read, so that nobody knows what the numbers should be of.
     """
     if not (folder / LOCK).exists() or not (folder / file).is_file():
         return []
+    parameters = read_file(folder / PARAMS_FILE)
     try:
         links = links_of(read_file(folder / LOCK), str(LOCK))
-        reasons = list(_reasons(file, folder, links))
+        reasons = list(_reasons(file, folder, links, parameters))
     except InputError as error:
         reasons = [f"may be out of date: {error}"]
     remark = "; ".join(reasons)
     return [Line(file, "", None, None, None, "stale", f"{remark}; run `dvc repro`")] if reasons else []
 
 
-def _reasons(file: str, folder: Path, links: Mapping[str, Link]) -> Iterator[str]:
+def _reasons(file: str, folder: Path, links: Mapping[str, Link], parameters: Mapping[str, Any]) -> Iterator[str]:
     if not any(file in link.outputs for link in links.values()):
         return
     made = chain(links, file)
     if made[-1].outputs[file] != hashlib.md5((folder / file).read_bytes(), usedforsecurity=False).hexdigest():
         yield f"is not the file that stage {made[-1].stage} wrote by {LOCK}"
-    was, now = _parameters(made, read_file(folder / PARAMS_FILE))
+    was, now = _parameters(made, parameters)
     names = sorted(name for name in {*was, *now} if was.get(name) != now.get(name))
     if names:
         yield f"was made by other parameters than {PARAMS_FILE} has: {listed(names, was, now)}"

@@ -14,6 +14,7 @@ from models.errors import InputError
 from stages.labels.boxes import Boxes, boxes_by_sweep, read_boxes
 from stages.labels.categories import CATEGORIES
 from stages.labels.truth import RECIPES
+from stages.pipeline.folders import require_folders
 
 COLUMNS = ("both", "only official", "only grown", "other flow", "not valid: official", "not valid: grown")
 SAME_FLOW = 0.01  # m; flows that differ by less are the same
@@ -74,6 +75,7 @@ def main() -> None:
     given = parser.parse_args()
     total = np.zeros((len(CATEGORIES), len(COLUMNS)), dtype=np.int64)
     try:
+        require_folders(given.data, given.split, ("frames", "boxes"))
         for log in log_ids(given.data / "frames" / given.split):
             boxes = given.data / "boxes" / given.split / f"{log}.parquet"
             if boxes.exists():

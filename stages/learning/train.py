@@ -132,7 +132,9 @@ def open_loggers(folder: Path, more: str, live: Path, key: str) -> list[Logger]:
     if more == "none":
         return loggers
     if not find_spec(more):
-        raise InputError(f"compute setting logger is {more}, which is not installed; run `pip install {more}`")
+        raise InputError(
+            f"compute setting logger is {more}, which is not installed; run `.venv/bin/pip install -e '.[{more}]'`"
+        )
     if more == "tensorboard":
         from lightning.pytorch.loggers import TensorBoardLogger
 

@@ -14,6 +14,7 @@ from stages.pipeline.code import code_digest, package_versions
 from stages.pipeline.compute import compute
 from stages.pipeline.digest import path_digests, value_digest
 from stages.pipeline.executor import run_logs
+from stages.pipeline.folders import require_folders
 from stages.pipeline.pool import WORKER_ENVIRONMENT, Failure
 from stages.pipeline.progress import Progress
 from stages.pipeline.space import check_space
@@ -228,10 +229,14 @@ def split_tasks(split: str, kinds: Sequence[str], root: Path | None = None) -> l
         split: `train`, `val` or `test`.
         kinds: folders under `data/`: `frames`, `boxes`, `maps`, `ground`, `truth`, `dynamic`, `clusters`…
         root: the data folder; `data` by default.
+
+    Raises:
+        InputError: a folder of frames or of one of the kinds is not there; an empty one is a split without logs.
     """
     from models.data.logfile import LogFrames, log_ids
 
     data = root or Path("data")
+    require_folders(data, split, ("frames", *kinds))
     tasks = []
     for log in log_ids(data / "frames" / split):
         suffix = {kind: ".parquet" if kind == "boxes" else ".h5" for kind in kinds}

@@ -32,12 +32,14 @@ _Loader.add_implicit_resolver(
 
 
 def read_file(file: Path = PARAMS_FILE) -> dict[str, Any]:
-    """The parsed parameter file; InputError if it is absent or not a YAML mapping."""
+    """The parsed parameter file; InputError if it is absent, unreadable or not a YAML mapping."""
     try:
         content = yaml.load(file.read_text(), Loader=_Loader)
     except FileNotFoundError:
         raise InputError(f"{file} does not exist; run from the folder that holds it") from None
-    except yaml.YAMLError as error:
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{file} is not valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise InputError(f"{file} must hold one mapping of sections, not {type(content).__name__}")

@@ -42,10 +42,11 @@ def _check_teacher(path: Path) -> None:
 
 def arguments(changes: Mapping[str, Value]) -> list[str]:
     """Words for `dvc exp run`."""
-    return [word for name, value in changes.items() for word in ("-S", f"{name}={_text(value)}")]
+    return [word for name, value in changes.items() for word in ("-S", f"{name}={text(value)}")]
 
 
-def _text(value: Value) -> str:
+def text(value: Value) -> str:
+    """A value as `dvc exp run` takes it."""
     if isinstance(value, tuple):
         return f"[{','.join(map(str, value))}]"
     return str(value).lower() if isinstance(value, bool) else str(value)

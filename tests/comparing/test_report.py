@@ -17,7 +17,8 @@ from stages.pipeline.parameters import from_mapping
 
 def content(mean: float, frames: str = "all") -> dict[str, Any]:
     def scores(value: float) -> dict[str, Any]:
-        return {"bucketed": {"dynamic": {"mean": value, "car": value}}, "threeway": {"mean": value / 10}}
+        bucketed = {"dynamic": {"mean": value, "car": value}, "static": {"mean": value / 4}}
+        return {"bucketed": bucketed, "threeway": {"mean": value / 10}}
 
     return {
         "protocol": {"frames": frames, "logs": 5, "truth": "official"},
@@ -26,18 +27,19 @@ def content(mean: float, frames: str = "all") -> dict[str, Any]:
         "ego_motion": scores(1.0),
         "intervals": {
             "level": 0.95, "resamples": 10, "unit": "logs", "units": 5,
-            "model": {"bucketed": {"dynamic": {"mean": [mean - 0.1, mean + 0.1]}}},
+            "model": {"bucketed": {"dynamic": {"mean": [mean - 0.1, mean + 0.1]}, "static": {"mean": [0.0, mean]}}},
         },
     }  # fmt: skip
 
 
 def test_rows_by_hand() -> None:
     lines = comparison([(METHODS[0], content(0.5)), (METHODS[1], content(0.25))]).splitlines()
+    assert lines[2].startswith("| method | labels | mean Dynamic | mean Static, m | car |")
     assert lines[4:8] == [
-        "| SeFlow | none | 0.500 (0.400–0.600) | 0.500 | – | – | – | 0.050 | – |",
-        "| DeFlow | boxes | 0.250 (0.150–0.350) | 0.250 | – | – | – | 0.025 | – |",
-        "| nearest neighbour | none | 0.750 | 0.750 | – | – | – | 0.075 | – |",
-        "| ego motion | none | 1.000 | 1.000 | – | – | – | 0.100 | – |",
+        "| SeFlow | none | 0.500 (0.400–0.600) | 0.125 (0.000–0.500) | 0.500 | – | – | – | 0.050 | – |",
+        "| DeFlow | boxes | 0.250 (0.150–0.350) | 0.062 (0.000–0.250) | 0.250 | – | – | – | 0.025 | – |",
+        "| nearest neighbour | none | 0.750 | 0.188 | 0.750 | – | – | – | 0.075 | – |",
+        "| ego motion | none | 1.000 | 0.250 | 1.000 | – | – | – | 0.100 | – |",
     ]
     assert "5 logs, frames: all" in lines[9] and "95% interval of 10 resamples of 5 logs" in lines[9]
     assert lines[11] == "Each method is `params.yaml` with"

@@ -100,6 +100,8 @@ def write_predictions(
 def write_split(root: Path, logs: Sequence[dict[str, Any]], split: str = "val") -> list[str]:
     """Write a split with its catalog under `root/data`; returns the log ids, sorted."""
     names = [f"log-{i:02d}" for i in range(len(logs))]
+    for kind in ("frames", "truth", "ground", "predictions"):  # there also where the split has no logs
+        (root / "data" / kind / split).mkdir(parents=True, exist_ok=True)
     for name, arrays in zip(names, logs, strict=True):
         write_log(root / "data", split, name, arrays)
     catalog = root / "data" / "catalog" / f"{split}.json"

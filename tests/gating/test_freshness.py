@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from models.errors import InputError
 from stages.gate import gate
 from stages.gating.freshness import stale
 
@@ -104,6 +105,13 @@ def test_stale_numbers_are_told_in_one_line_and_fail_nothing(
     assert remark in told
     assert told.endswith("; run `dvc repro`")
     assert "### Metric gate: passed" in table
+
+
+@pytest.mark.parametrize(("old", "new"), [("{frames", "{{frames"), ("evaluate: {frames: all}\n", "<<<<<<< HEAD\n")])
+def test_parameters_that_cannot_be_read_are_no_warning(project: Path, old: str, new: str) -> None:
+    replace(project / "params.yaml", old, new)
+    with pytest.raises(InputError, match=r"params\.yaml is not valid YAML: "):
+        gate("HEAD", project)
 
 
 def test_without_a_lock_nothing_is_said(project: Path) -> None:

@@ -4,6 +4,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -139,10 +140,8 @@ def test_faulty_rules_are_named(project: Path) -> None:
         read_rules(path)
 
 
-@pytest.mark.parametrize(("mean", "base", "code"), [(0.5, "HEAD", 0), (0.6, "HEAD", 1), (0.5, "nowhere", 2)])
-def test_exit_codes(project: Path, mean: float, base: str, code: int) -> None:
-    write(project, changed(mean=mean))
-    result = subprocess.run(
+def run(project: Path, base: str = "HEAD") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-m", "stages.gate", "--base", base],
         cwd=project,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -150,9 +149,41 @@ def test_exit_codes(project: Path, mean: float, base: str, code: int) -> None:
         text=True,
         check=False,
     )
+
+
+@pytest.mark.parametrize(("mean", "base", "code"), [(0.5, "HEAD", 0), (0.6, "HEAD", 1), (0.5, "nowhere", 2)])
+def test_exit_codes(project: Path, mean: float, base: str, code: int) -> None:
+    write(project, changed(mean=mean))
+    result = run(project, base)
     assert result.returncode == code
     assert ("| `metrics/val.json` model.mean |" in result.stdout) == (code < 2)
     assert result.stderr.startswith("error: ") == (code == 2)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("<<<<<<< HEAD\ntrain: {}\n", "params.yaml is not valid YAML: "),
+        ("\xff", "params.yaml is not valid YAML: "),
+        ("[1]", "params.yaml must hold one mapping of sections, not list"),
+        ("quality: {moving_speed: 0.5}", "parameter quality.purity is missing"),
+        ("quality: {moving_speed: -1.0, purity: 0.9}", "parameter quality.moving_speed must be positive, not -1.0"),
+        ("qualty: {}", "params.yaml has a section 'qualty' that no stage reads"),
+        (None, "params.yaml cannot be read: Is a directory"),
+    ],
+)
+def test_parameters_that_no_run_takes_are_not_judged(project: Path, text: str | None, sentence: str) -> None:
+    """Though every number is the base's: nobody knows what they should be of."""
+    file = project / "params.yaml"
+    file.write_bytes(text.encode("latin-1")) if text is not None else file.mkdir()
+    result = run(project)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"error: {sentence}") and result.stderr.count("\n") == 1
+
+
+def test_the_projects_own_parameters_are_judged(project: Path) -> None:
+    shutil.copy(ROOT / "params.yaml", project)
+    assert run(project).returncode == 0
 
 
 def test_the_projects_own_rules_name_numbers_that_exist() -> None:

@@ -41,6 +41,15 @@ def test_nothing_goes_without_a_rule_or_without_delete() -> None:
     assert len(entries()) == 3
 
 
+def test_a_store_without_anything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether there is a folder or none, as before the first run."""
+    monkeypatch.setenv("SCENEFLOW_STORE", str(tmp_path / "empty"))
+    assert prune(None, False, None, False) == f"{tmp_path}/empty holds nothing\n"
+    (tmp_path / "empty/running").mkdir(parents=True)
+    assert prune(None, False, None, False) == f"{tmp_path}/empty holds nothing\n"
+    assert prune(0.0, False, None, True) == f"nothing in {tmp_path}/empty can go by these rules\n"
+
+
 def test_by_age_since_the_last_use() -> None:
     compute_powers()
     for path in entries():

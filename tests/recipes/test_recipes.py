@@ -191,7 +191,11 @@ def test_command(file: Path) -> None:
     shown = run("seflow").stdout.split()
     assert shown[::2] == ["-S"] * (len(shown) // 2)
     assert "train.model.range=[-51.2,-51.2,-1.4,51.2,51.2,4.6]" in shown
-    assert run("fastflow3d", "--write", str(file)).returncode == 0
+    written = run("fastflow3d", "--write", str(file))
+    head, *lines = written.stdout.splitlines()
+    assert (written.returncode, head) == (0, f"recipe fastflow3d is written into {file}:")
+    assert [line.strip() for line in lines] == run("fastflow3d").stdout.split()[1::2]
+    assert "  train.loss=ff3d" in lines
     assert read_parameters("train", TrainParameters, file).loss == "ff3d"
     refused = run("zeroflow")
     assert refused.returncode == 1 and refused.stderr.startswith("error: recipe zeroflow needs --teacher")

@@ -185,6 +185,7 @@ def test_an_empty_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_split_without_annotations(split: Path) -> None:
     without(split, "data/truth/val", "data/boxes/val", "data/evaluation", "metrics/val.json")
+    (split / "data/truth/val").mkdir()  # which the stage writes, empty
     page = Page(report(split))
     assert "predicted to move; no truth." in page.text
     assert len(page.all("img")) == 1 + 1 + 2 + 3  # wheel, animation, two predictions, labels

@@ -96,5 +96,6 @@ def test_an_adapter_that_finds_logs_in_its_own_way_is_asked_for_them_alone(tmp_p
 
 
 def test_a_simulated_split_of_no_logs_stays_empty(tmp_path: Path) -> None:
+    (tmp_path / "data/raw/test").mkdir(parents=True)  # as the stage before leaves it
     result = catalog(tmp_path, "test", "simulated")
     assert result.returncode == 0
