@@ -255,6 +255,7 @@ def test_one_bad_log_fails_the_stage_and_keeps_the_others(tmp_path: Path) -> Non
 
 
 def run(folder: Path, stage: str) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "AV2_ROOT": str(folder / "root"), "PYTHONPATH": str(ROOT)}
+    own = {"AV2_ROOT": str(folder / "root"), "SCENEFLOW_STORE": str(folder / "store"), "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, **own}
     command = [sys.executable, "-m", f"stages.{stage}", "--split", "train"]
     return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
