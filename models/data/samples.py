@@ -44,7 +44,8 @@ class Sample:
             return replace(self, before=before, labels_before=labels).keep(inside0, inside1)
         of0 = {name: _rows(getattr(self, name), inside0) for name in ("labels0", "flow", "valid", "category")}
         of1 = {"labels1": _rows(self.labels1, inside1)}
-        return replace(self, points0=self.points0[inside0], points1=self.points1[inside1], **of0, **of1)
+        points0, points1 = _kept(self.points0, inside0), _kept(self.points1, inside1)
+        return replace(self, points0=points0, points1=points1, **of0, **of1)
 
 
 @dataclass(frozen=True)
@@ -94,4 +95,9 @@ def _column(samples: Sequence[Sample], name: str) -> list[NDArray[Any]]:
 
 
 def _rows(values: NDArray[Any] | None, mask: NDArray[np.bool_]) -> NDArray[Any] | None:
-    return None if values is None else values[mask]
+    return None if values is None else _kept(values, mask)
+
+
+def _kept(values: NDArray[Any], mask: NDArray[np.bool_]) -> NDArray[Any]:
+    """`values[mask]`, in a quarter of the time for rows of several values."""
+    return values.compress(mask, axis=0)

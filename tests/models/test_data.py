@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from models.data.augment import AugmentParameters, draw
 from models.data.labels import TrainLog, open_logs
 from models.data.module import EpochSampler, PairData, PairDataset, changed, split_pairs
+from models.data.pairs import _all_finite
 from models.data.samples import Sample, collate
 from models.errors import InputError
 from models.grid import Grid
@@ -242,6 +243,18 @@ def test_log_without_clusters_is_named(data: Path) -> None:
     (data / "clusters/train/log1.h5").unlink()
     with pytest.raises(InputError, match="log1 has no clusters"):
         logs(data, "clusters")
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32])
+def test_infinities_and_nan_are_the_only_numbers_that_are_not_finite(dtype: type) -> None:
+    """The greatest half and the least, subnormal ones too, are numbers."""
+    sound = np.array([[65504, -65504, 2**-24], [0, -0.0, 1]], dtype=dtype)
+    assert _all_finite(sound)
+    for value in (np.inf, -np.inf, np.nan, -np.nan):
+        for place in np.ndindex(sound.shape):
+            points = sound.copy()
+            points[place] = value
+            assert not _all_finite(points)
 
 
 def test_point_that_is_not_finite_is_named(data: Path) -> None:
