@@ -185,7 +185,5 @@ def initialise(network: PillarFlow) -> None:
             nn.init.xavier_uniform_(module.weight)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
-    last = network.head.decoder[-1]
-    assert isinstance(last, nn.Linear)
     with torch.no_grad():
-        last.weight.mul_(FIRST_FLOW)
+        network.head.get_parameter("decoder.2.weight").mul_(FIRST_FLOW)

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The sceneflow authors
 # SPDX-License-Identifier: Apache-2.0
-"""GELU of a batch norm in training on a GPU, over one device or over all, without keeping the norm for backward."""
+"""GELU of a batch norm in training on a GPU, over one device or over all, keeping neither of them for backward."""
 
 from __future__ import annotations
 
@@ -10,34 +10,47 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-PER_CHANNEL = (1, -1, 1, 1)
+from models.remade import remade
+
+Norm = nn.BatchNorm2d | nn.SyncBatchNorm
 
 
-def norm_gelu(image: Tensor, norm: nn.BatchNorm2d | nn.SyncBatchNorm) -> Tensor:
+def norm_gelu(image: Tensor, norm: Norm) -> Tensor:
     """GELU of the batch norm in training, which keeps the image (B, C, H, W) alone and not its norm for backward.
 
     A third of the encoder's memory; the norm is made again from the image and its statistics. With `SyncBatchNorm`
     these are of all processes, as torch's are, but no host waits for them, as it does for torch's in every layer.
     """
+    return _norm_gelu(image, norm)[0]
+
+
+def norm_gelu_conv(image: Tensor, norm: Norm, conv: nn.Conv2d) -> Tensor:
+    """The convolution of `norm_gelu`, which keeps the image alone too: the convolution's input is made again from it.
+
+    Half of what is left of the encoder's memory, for one more reading and writing of the image.
+    """
+    result, mean, inverse_std = _norm_gelu(image, norm)
+    kept = image.detach(), norm.weight.detach(), norm.bias.detach(), mean, inverse_std, norm.eps
+    with remade(result, lambda: F.gelu(_normed(*kept))):
+        convolved: Tensor = conv(result)
+    return convolved
+
+
+def _norm_gelu(image: Tensor, norm: Norm) -> tuple[Tensor, Tensor, Tensor]:
+    """GELU of the norm, and the mean (C,) and inverse deviation (C,) of the image."""
     if norm.num_batches_tracked is not None:
         norm.num_batches_tracked.add_(1)
     function = _SyncedNormGELU if isinstance(norm, nn.SyncBatchNorm) else _NormGELU
     group = (norm.process_group,) if isinstance(norm, nn.SyncBatchNorm) else ()
-    result: Tensor = function.apply(  # type: ignore[no-untyped-call]
+    result: tuple[Tensor, Tensor, Tensor] = function.apply(  # type: ignore[no-untyped-call]
         image, norm.weight, norm.bias, norm.running_mean, norm.running_var, norm.momentum, norm.eps, *group
     )
     return result
 
 
-def _through_gelu(
-    upstream: Tensor, image: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, inverse_std: Tensor
-) -> Tensor:
-    """Gradient to the norm, which is made again."""
-    scale = weight * inverse_std
-    shift = bias - mean * scale
-    normed = torch.addcmul(shift.view(PER_CHANNEL), image, scale.view(PER_CHANNEL)).to(image.dtype)
-    found: Tensor = torch.ops.aten.gelu_backward(upstream, normed)
-    return found
+def _normed(image: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, inverse_std: Tensor, eps: float) -> Tensor:
+    """The norm again, from its statistics, in the type of the image and in one pass over it."""
+    return F.batch_norm(image, mean, inverse_std.pow(-2) - eps, weight, bias, eps=eps)
 
 
 class _NormGELU(torch.autograd.Function):
@@ -51,18 +64,20 @@ class _NormGELU(torch.autograd.Function):
         running_var: Tensor,
         momentum: float,
         eps: float,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         normed, mean, inverse_std = torch.native_batch_norm(
             image, weight, bias, running_mean, running_var, True, momentum, eps
         )
         ctx.save_for_backward(image, weight, bias, mean, inverse_std)
         ctx.eps = eps
-        return F.gelu(normed)
+        ctx.mark_non_differentiable(mean, inverse_std)
+        return F.gelu(normed), mean, inverse_std
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, upstream: Tensor, *_: None) -> tuple[Tensor | None, ...]:
         image, weight, bias, mean, inverse_std = ctx.saved_tensors
-        through = _through_gelu(upstream, image, weight, bias, mean, inverse_std)
+        normed = _normed(image, weight, bias, mean, inverse_std, ctx.eps)
+        through = torch.ops.aten.gelu_backward(upstream, normed)
         of_image, of_weight, of_bias = torch.ops.aten.native_batch_norm_backward(
             through, image, weight, None, None, mean, inverse_std, True, ctx.eps, [True, True, True]
         )
@@ -83,19 +98,21 @@ class _SyncedNormGELU(torch.autograd.Function):
         momentum: float,
         eps: float,
         group: Any,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         means, inverse_stds, counts = _of_all(image, eps, group)
         mean, inverse_std = torch.batch_norm_gather_stats_with_counts(
             image, means, inverse_stds, running_mean, running_var, momentum, eps, counts
         )
         ctx.save_for_backward(image, weight, bias, mean, inverse_std, counts)
-        ctx.group = group
-        return F.gelu(torch.batch_norm_elemt(image, weight, bias, mean, inverse_std, eps))
+        ctx.eps, ctx.group = eps, group
+        ctx.mark_non_differentiable(mean, inverse_std)
+        return F.gelu(torch.batch_norm_elemt(image, weight, bias, mean, inverse_std, eps)), mean, inverse_std
 
     @staticmethod
-    def backward(ctx: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, upstream: Tensor, *_: None) -> tuple[Tensor | None, ...]:
         image, weight, bias, mean, inverse_std, counts = ctx.saved_tensors
-        through = _through_gelu(upstream, image, weight, bias, mean, inverse_std)
+        normed = _normed(image, weight, bias, mean, inverse_std, ctx.eps)
+        through = torch.ops.aten.gelu_backward(upstream, normed)
         sum_through, sum_times_gap, of_weight, of_bias = torch.batch_norm_backward_reduce(
             through, image, mean, inverse_std, weight, True, True, True
         )

@@ -4,11 +4,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from itertools import pairwise
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.norm import norm_gelu
+from models.norm import norm_gelu, norm_gelu_conv
+from models.remade import remade
 
 
 class ConvNormGELU(nn.Module):
@@ -24,13 +29,7 @@ class ConvNormGELU(nn.Module):
         image = self.conv(image)
         if image.shape[-2:] == (1, 1):
             return F.gelu(image)
-        if image.is_cuda and self._saves_memory():
-            return norm_gelu(image, self.batchnorm)
         return F.gelu(self.batchnorm(image))
-
-    def _saves_memory(self) -> bool:
-        """Whether to norm by our own function: not where a compiler saves the memory anyway."""
-        return self.training and torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
 
 class Double(nn.Module):
@@ -73,11 +72,33 @@ class UpsampleSkip(nn.Module):
         return self.u4_u5(torch.cat([self.u1_u2(coarse), self.u3(skip)], dim=1))
 
 
-def encoder_step(channels_in: int, channels_out: int, blocks: int) -> nn.Sequential:
+class EncoderStep(nn.ModuleList):
     """One level of the encoder: half the size, then `blocks` - 1 blocks at that size."""
-    first = ConvNormGELU(channels_in, channels_out, stride=2)
-    rest = [ConvNormGELU(channels_out, channels_out) for _ in range(blocks - 1)]
-    return nn.Sequential(first, *rest)
+
+    def __init__(self, channels_in: int, channels_out: int, blocks: int) -> None:
+        first = ConvNormGELU(channels_in, channels_out, stride=2)
+        super().__init__([first, *(ConvNormGELU(channels_out, channels_out) for _ in range(blocks - 1))])
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, in, H, W) to (B, out, H / 2, W / 2)."""
+        blocks = cast(list[ConvNormGELU], list(self))
+        if self.training and keeps_little(image):
+            image = blocks[0].conv(image)
+            for block, after in pairwise(blocks):
+                image = norm_gelu_conv(image, block.batchnorm, after.conv)
+            return norm_gelu(image, blocks[-1].batchnorm)
+        for block in blocks:
+            image = block(image)
+        return image
+
+
+def keeps_little(image: Tensor) -> bool:
+    """Whether to make again for a backward pass what costs little to make: on a GPU.
+
+    Not where a compiler does that by itself, nor for an image that ends as one pixel, which gets no norm.
+    """
+    differentiated = torch.is_grad_enabled() and not torch.compiler.is_compiling()
+    return image.is_cuda and differentiated and max(image.shape[-2:]) > 2
 
 
 class FastFlow3DUNet(nn.Module):
@@ -91,9 +112,9 @@ class FastFlow3DUNet(nn.Module):
         super().__init__()
         self.sweeps = sweeps
         c = channels
-        self.encoder_step_1 = encoder_step(c, 2 * c, 4)
-        self.encoder_step_2 = encoder_step(2 * c, 4 * c, 6)
-        self.encoder_step_3 = encoder_step(4 * c, 8 * c, 6)
+        self.encoder_step_1 = EncoderStep(c, 2 * c, 4)
+        self.encoder_step_2 = EncoderStep(2 * c, 4 * c, 6)
+        self.encoder_step_3 = EncoderStep(4 * c, 8 * c, 6)
         coarse = sweeps * c  # 2c for two sweeps: the channels of the decoded image
         self.decoder_step1 = UpsampleSkip(8 * coarse, 4 * coarse, 4 * coarse)
         self.decoder_step2 = UpsampleSkip(4 * coarse, 2 * coarse, 2 * coarse)
@@ -112,10 +133,18 @@ class FastFlow3DUNet(nn.Module):
         fine = self.encoder_step_1(image)
         middle = self.encoder_step_2(fine)
         coarse = self.encoder_step_3(middle)
-        decoded = self.decoder_step1(self._beside(coarse), self._beside(middle))
-        decoded = self.decoder_step2(decoded, self._beside(fine))
-        decoded = self.decoder_step3(decoded, self._beside(image))
+        decoded = self._joined(self.decoder_step1, self._beside(coarse), middle)
+        decoded = self._joined(self.decoder_step2, decoded, fine)
+        decoded = self._joined(self.decoder_step3, decoded, image)
         return self.decoder_step4(decoded)
 
+    def _joined(self, step: UpsampleSkip, coarse: Tensor, level: Tensor) -> Tensor:
+        """A decoder step from the coarser image and a level of the encoder."""
+        skip = self._beside(level)
+        with remade(skip, lambda: self._beside(level.detach())) if keeps_little(level) else nullcontext():
+            joined: Tensor = step(coarse, skip)
+        return joined
+
     def _beside(self, image: Tensor) -> Tensor:
+        """The images of all sweeps as channels of one."""
         return torch.cat(image.chunk(self.sweeps), dim=1)

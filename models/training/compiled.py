@@ -10,6 +10,10 @@ from importlib.util import find_spec
 
 from models.network import PillarFlow
 
+# Share of what the backward pass may keep, for the compiler. Below 1 it makes norms, GELUs and joined images again, in
+# what reads them: 6.6 instead of 9.6 GiB in the U-Net at a batch of 16. Below 0.7 convolutions are repeated too.
+KEPT = 0.9
+
 
 def can_compile() -> bool:
     """Whether torch's compiler has what it needs for a GPU: Triton, and a host compiler for its launchers."""
@@ -30,8 +34,10 @@ def compile_network(network: PillarFlow, backend: str = "inductor") -> bool:
     if backend == "inductor" and not can_compile():
         return False
     import torch._dynamo
+    import torch._functorch.config
 
     torch._dynamo.config.suppress_errors = True  # a failure of the compiler is no failure of the training
+    torch._functorch.config.activation_memory_budget = KEPT
     network.backbone.compile(backend=backend, dynamic=False)
     network.head.compile(backend=backend, dynamic=True)
     return True
