@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Truncated chamfer distance between ragged batches of clouds, differentiable (SeFlow, ECCV 2024)."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -11,6 +11,9 @@ from torch import Tensor
 from kernels.arguments import check_all
 from kernels.nearest import Search, nearest
 from kernels.search_cpu import side_by_side
+
+if TYPE_CHECKING:
+    from kernels.cuda.tree import BoxSearch
 
 # The GPU adds gradients as integers that must hold the sum of a whole batch of gaps as long as the cap. At this cap a
 # batch of 2²⁰ points still resolves 30 nm; the CPU has the same limit, so that code runs on both.
@@ -53,10 +56,9 @@ def truncated_chamfer(
         search_b.check_unchanged()
     if a.is_cuda:
         from kernels.cuda.chamfer import chamfer
-        from kernels.cuda.tree import BoxSearch
 
-        prepared = None if search_b is None else search_b.prepared
-        assert prepared is None or isinstance(prepared, BoxSearch)  # it belongs to b, which is on the GPU as a is
+        # One made of b is for the GPU, where b is as a is.
+        prepared = None if search_b is None else cast("BoxSearch", search_b.prepared)
         return chamfer(a, b, a_rows, b_rows, checked, prepared)
     to_b, to_a = side_by_side(
         lambda: (search_b or Search(bare_b, b_offsets)).nearest(bare_a, a_offsets, checked),

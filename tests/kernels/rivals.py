@@ -1,6 +1,11 @@
 # SPDX-FileCopyrightText: The sceneflow authors
 # SPDX-License-Identifier: Apache-2.0
-"""Other ways to the same answer, both directions, trees included: squared distances, or the error that forbids it."""
+"""Other ways to the same answer, both directions, trees included: squared distances, or the error that forbids it.
+
+Where a tree takes a radius it is `RADIUS`; what is further away counts as not found.
+
+cupy-knn 0.4.0 asks for C++11, which the headers of CUDA 13 refuse: its `--std` must be raised to c++17 to run it there.
+"""
 
 import struct
 from collections.abc import Callable
@@ -13,6 +18,7 @@ from kernels.cuda.driver import Launcher, load
 from kernels.cuda.layout import SHAPE
 
 Both = Callable[[], tuple[Tensor, Tensor]]
+RADIUS = 2.0  # m, of `nearest_both_b1_cap2`
 
 BRUTE = r"""
 extern "C" __global__ void brute(const float* q, const float* t, int n, int m, float* distance, long long* index) {
@@ -68,16 +74,16 @@ def torch_cdist(a: Tensor, b: Tensor) -> Both:
 
 
 def cupy_knn(a: Tensor, b: Tensor) -> Both:
-    """Bounding-volume hierarchy of cupy-knn, radius 2 m, built for each call."""
+    """Bounding-volume hierarchy of cupy-knn."""
     import cupy
     from cupy_knn import LBVHIndex
 
     def one(query: Tensor, target: Tensor) -> Tensor:
         tree = LBVHIndex(leaf_size=32, compact=True, shrink_to_fit=False, sort_queries=True)
         tree.build(cupy.from_dlpack(target.detach()))
-        tree.prepare_knn_default(1, radius=2.0)
+        tree.prepare_knn_default(1, radius=RADIUS)
         _, distance, _ = tree.query_knn(cupy.from_dlpack(query.detach()))
-        return torch.from_dlpack(distance)
+        return torch.from_dlpack(distance).squeeze(1)
 
     return lambda: (one(a, b), one(b, a))
 
@@ -89,19 +95,20 @@ def cupyx_tree(a: Tensor, b: Tensor) -> Both:
 
     def one(query: Tensor, target: Tensor) -> Tensor:
         tree = KDTree(cupy.from_dlpack(target.detach()))
-        distance, _ = tree.query(cupy.from_dlpack(query.detach()), k=1, distance_upper_bound=2.0)
+        distance, _ = tree.query(cupy.from_dlpack(query.detach()), k=1, distance_upper_bound=RADIUS)
         return torch.from_dlpack(distance) ** 2
 
     return lambda: (one(a, b), one(b, a))
 
 
-def torch_geometric(a: Tensor, b: Tensor) -> Both:
-    """`knn` of PyTorch Geometric: its own where it has one, else torch-cluster's, brute force."""
-    from torch_geometric.nn import knn
+def keops(a: Tensor, b: Tensor) -> Both:
+    """Every pair, by the kernel that KeOps makes of the formula."""
+    from pykeops.torch import LazyTensor
 
     def one(query: Tensor, target: Tensor) -> Tensor:
-        rows, columns = knn(target, query, 1)
-        return (query[rows] - target[columns]).square().sum(1)
+        gap = LazyTensor(query[:, None]) - LazyTensor(target[None])
+        least: Tensor = gap.square().sum(-1).min(dim=1)
+        return least.squeeze(1)
 
     return lambda: (one(a, b), one(b, a))
 
@@ -111,5 +118,5 @@ RIVALS: dict[str, Callable[[Tensor, Tensor], Both]] = {
     "torch_cdist": torch_cdist,
     "cupy_knn": cupy_knn,
     "cupyx_kdtree": cupyx_tree,
-    "torch_geometric_knn": torch_geometric,
+    "keops": keops,
 }

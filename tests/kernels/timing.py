@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: The sceneflow authors
 # SPDX-License-Identifier: Apache-2.0
-"""Medians with spread: CUDA events around calls that are queued one after the other, graph replays, wall clock."""
+"""Medians with spread: CUDA events around calls that wait in the queue, graph replays, the host's share, wall clock."""
 
 import json
 import os
@@ -16,6 +16,9 @@ import scipy
 import torch
 
 Call = Callable[[], Any]
+STRETCH = 40  # calls queued at once: the queue holds a thousand launches
+LONG = 2.0  # ms of the host for a call
+CYCLES = 1.9e6  # of the GPU in a ms, about
 
 
 def row(case: str, samples: list[float], unit: str, device: str, **more: Any) -> dict[str, Any]:
@@ -43,20 +46,40 @@ def shown(found: dict[str, Any]) -> str:
 def on_gpu(call: Call, repeats: int = 200, warm: int = 10) -> list[float]:
     """Milliseconds that the GPU takes for a call, from event to event.
 
-    All calls are queued without waiting, so the host works ahead: its time to launch a call is hidden as far as the GPU
-    takes longer, as in a training step, and shows where the GPU is done sooner (small clouds). A caller who waits for
-    each answer pays the launch and the wait on top.
+    A stretch of calls is queued while the GPU is kept busy, so each finds the next one waiting: how long the host takes
+    to queue it is not in the time, whatever the host (`on_host` has that). Calls that take the host longer than
+    `LONG` ms, as training steps do, are queued without that: their time is the longer of the two. A caller who waits
+    for each answer pays the launch and the wait on top.
     """
     for _ in range(warm):
         call()
     torch.cuda.synchronize()
-    events = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(repeats)]
+    host = on_host(call, stretches=1, calls=3)[0]
+    stretch, busy = STRETCH, 0.0 if host > LONG else 2 * host * STRETCH
+    samples: list[float] = []
+    while len(samples) < repeats:
+        times, ahead = _stretch(call, min(stretch, repeats - len(samples)), busy)
+        if ahead:
+            samples += times
+        elif stretch == 1:
+            raise RuntimeError(f"the host did not queue a call in {busy:.0f} ms, but {host:.2f} ms before")
+        else:  # it was held up, or the queue was full
+            stretch, busy = stretch // 2, 1.5 * busy
+    return samples
+
+
+def _stretch(call: Call, calls: int, busy: float) -> tuple[list[float], bool]:
+    """Milliseconds of each call, and whether all were queued before the GPU, busy for so many ms, came to the first."""
+    events = [(torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)) for _ in range(calls)]
+    if busy:
+        torch.cuda._sleep(int(busy * CYCLES))
     for start, end in events:
         start.record()
         call()
         end.record()
+    ahead = not busy or not events[0][0].query()
     torch.cuda.synchronize()
-    return [start.elapsed_time(end) for start, end in events]
+    return [start.elapsed_time(end) for start, end in events], ahead
 
 
 def in_graph(call: Call, repeats: int = 200) -> list[float]:
@@ -79,7 +102,7 @@ def on_host(call: Call, stretches: int = 20, calls: int = 20) -> list[float]:
     samples = []
     for _ in range(stretches):
         torch.cuda.synchronize()
-        torch.cuda._sleep(100_000_000)  # about 50 ms
+        torch.cuda._sleep(int(50 * CYCLES))
         start = time.perf_counter()
         for _ in range(calls):
             call()
