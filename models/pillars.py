@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from models.grid import Cells, Grid
+from models.norm import BatchNorm1d
 
 
 class PillarFeatures(nn.Module):
@@ -19,15 +20,15 @@ class PillarFeatures(nn.Module):
     def __init__(self, channels: int) -> None:
         super().__init__()
         layer = nn.Sequential(
-            nn.Linear(9, channels, bias=False), nn.BatchNorm1d(channels, eps=1e-3, momentum=0.01), nn.ReLU()
+            nn.Linear(9, channels, bias=False), BatchNorm1d(channels, eps=1e-3, momentum=0.01), nn.ReLU()
         )
         self.pfn_layers = nn.ModuleList([layer])
 
     def forward(self, features: Tensor) -> Tensor:
         """Point features (N, 9) to (N, channels)."""
         layer: Any = self.pfn_layers[0]
-        if self.training and len(features) < 2:  # no statistics from one point
-            linear, norm = layer[0], layer[1]
+        linear, norm = layer[0], layer[1]
+        if self.training and len(features) < 2 and not norm.shared:  # no statistics from one point
             scale = norm.weight * (norm.running_var + norm.eps).rsqrt()
             return F.relu((linear(features) - norm.running_mean) * scale + norm.bias)
         return layer(features)

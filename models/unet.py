@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.norm import norm_gelu, norm_gelu_conv
+from models.norm import BatchNorm2d, norm_gelu, norm_gelu_conv
 from models.remade import remade
 
 
@@ -22,7 +22,7 @@ class ConvNormGELU(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, stride: int = 1) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1)
-        self.batchnorm = nn.BatchNorm2d(channels_out)
+        self.batchnorm = BatchNorm2d(channels_out)
 
     def forward(self, image: Tensor) -> Tensor:
         """Image (B, in, H, W) to (B, out, H / stride, W / stride)."""

@@ -20,6 +20,7 @@ from torch import nn
 from models.data.labels import TrainLog
 from models.data.module import PairData
 from models.device import prepare
+from models.norm import share_statistics
 from models.training.callbacks import Checkpoints, Curves, Progress
 from models.training.compiled import compile_network
 from models.training.module import FlowTraining
@@ -75,6 +76,8 @@ def fit(
     _quiet()
     seed_everything(parameters.seed, verbose=False)
     module = FlowTraining(parameters)
+    if nodes * devices > 1:
+        share_statistics(module.network)
     if compiled and device == "cuda":
         compile_network(module.network)
     trainer = Trainer(
@@ -115,14 +118,13 @@ def _hardware(device: str, devices: int, nodes: int) -> dict[str, Any]:
         process_group_backend="nccl" if cuda else "gloo",
         static_graph=True,
         gradient_as_bucket_view=True,
-        broadcast_buffers=not cuda,  # statistics of the norms are of all devices there, and so the same in all
+        broadcast_buffers=False,  # statistics of the norms are of all devices, and so the same in all
     )
     return {
         "accelerator": device if device == "cpu" else "gpu",
         "devices": devices,
         "num_nodes": nodes,
         "strategy": strategy if several else "auto",
-        "sync_batchnorm": several and cuda,  # torch has it for GPUs alone
         "use_distributed_sampler": False,
         "enable_checkpointing": False,
         "enable_progress_bar": False,

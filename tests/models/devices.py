@@ -28,7 +28,7 @@ from stages.pipeline.parameters import read_file
 from tests.kernels.timing import row, shown, write_rows
 from tests.models.traffic_run import PROJECT, set_values
 
-COPIES = 16
+COPIES = 48
 CHANGES = {
     "train.model.range": [-51.2, -51.2, -1.4, 51.2, 51.2, 4.6],
     "train.model.voxel": 0.2,

@@ -220,6 +220,12 @@ def test_batch_of_unlike_samples_is_refused() -> None:
         collate([labelled, replace(labelled, labels0=None)], 0)
 
 
+def test_a_mask_of_another_length_is_refused() -> None:
+    points = np.zeros((3, 3), np.float32)
+    with pytest.raises(IndexError, match="a mask of 2 for 3 rows"):
+        Sample(points, points).keep(np.ones(2, bool), np.ones(3, bool))
+
+
 def test_no_pair_is_one_sentence(tmp_path: Path) -> None:
     write_log(tmp_path, "train", "single", frames=1)
     with pytest.raises(InputError, match="no pair of sweeps"):
