@@ -33,14 +33,14 @@ def allocate(launch: Launcher, clouds: Sequence[tuple[Tensor, Layout]], more: in
 
     All of it lives as long as one of the trees.
     """
-    zeroed, kept = 32, 0
+    all_zeroed, all_kept = 32, 0
     for _, layout in clouds:
-        zeroed += layout.zeroed[-1]
-        kept += layout.kept[-1]
-    memory = torch.empty(zeroed + kept + more, dtype=torch.uint8, device=clouds[0][0].device)
+        all_zeroed += layout.zeroed[-1]
+        all_kept += layout.kept[-1]
+    memory = torch.empty(all_zeroed + all_kept + more, dtype=torch.uint8, device=clouds[0][0].device)
     zero_at = memory.data_ptr()
-    at = zero_at + zeroed
-    launch.zero(zero_at, zeroed)
+    at = zero_at + all_zeroed
+    launch.zero(zero_at, all_zeroed)
     trees = []
     for source, layout in clouds:
         points, leaves, tiles, scenes, places, kept = layout.kept

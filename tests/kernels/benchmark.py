@@ -5,7 +5,8 @@
 AV2_ROOT must hold pair_88k.npz; the sweeps below it and below PANDASET_ROOT are taken where they are there.
 GPU values are medians of the time between CUDA events around calls that wait in the GPU's queue: what the GPU takes,
 whatever the host. `_host` rows are what the host takes to queue the same call, `_graph` rows replays of it in a CUDA
-graph. CPU values are wall clock. A row with "failed" has no value and says why.
+graph; a rival that waits for the GPU by itself is timed with its waits. CPU values are wall clock. A row with "failed"
+has no value and says why.
 """
 
 import argparse
