@@ -32,9 +32,10 @@ def of_all_processes(values: Tensor, eps: float) -> Statistics:
     """Statistics of values (N, C, ...) of every process; a process may have none."""
     mean, variance = _of_own(values, eps)
     own = torch.cat([mean, variance, mean.new_full((1,), values.numel() / len(mean))])
-    table = own.new_empty(torch.distributed.get_world_size() * len(own))
-    torch.distributed.all_gather_into_tensor(table, own)
-    means, variances, counts = torch.split(table.view(-1, len(own)), [len(mean), len(mean), 1], dim=1)
+    table = own.new_zeros(torch.distributed.get_world_size(), len(own))
+    table[torch.distributed.get_rank()] = own
+    torch.distributed.all_reduce(table)  # zeros elsewhere: every process has all rows
+    means, variances, counts = torch.split(table, [len(mean), len(mean), 1], dim=1)
     count = counts.sum()
     shares = counts / count.clamp(min=1)
     mean = (shares * means).sum(0)
