@@ -29,18 +29,19 @@ class Statistics(NamedTuple):
 
 
 def of_all_processes(values: Tensor, eps: float) -> Statistics:
-    """Statistics of values (N, C, ...) of every process; a process may have none."""
-    mean, variance = _of_own(values, eps)
-    own = torch.cat([mean, variance, mean.new_full((1,), values.numel() / len(mean))])
-    table = own.new_zeros(torch.distributed.get_world_size(), len(own))
-    table[torch.distributed.get_rank()] = own
-    torch.distributed.all_reduce(table)  # zeros elsewhere: every process has all rows
-    means, variances, counts = torch.split(table, [len(mean), len(mean), 1], dim=1)
-    count = counts.sum()
-    shares = counts / count.clamp(min=1)
-    mean = (shares * means).sum(0)
-    variance = (shares * (variances + (means - mean).square())).sum(0)
-    return Statistics(mean, (variance + eps).rsqrt(), count)
+    """Statistics of values (N, C, ...) of every process; a process may have none.
+
+    Sums of values and of squares are exchanged in float64, which holds their difference also far from zero.
+    """
+    mean, variance = (one.double() for one in _of_own(values, eps))
+    moments = torch.cat([mean, torch.addcmul(variance, mean, mean), mean.new_ones(1)])
+    sums = moments * (values.numel() / len(mean))
+    torch.distributed.all_reduce(sums)
+    count = sums[-1]
+    mean, square = (sums[:-1] / count.clamp(min=1)).chunk(2)
+    variance = torch.addcmul(square, mean, mean, value=-1.0)
+    dtype = torch.promote_types(values.dtype, torch.float32)
+    return Statistics(mean.to(dtype), (variance + eps).rsqrt().to(dtype), count.to(dtype))
 
 
 def _of_own(values: Tensor, eps: float) -> tuple[Tensor, Tensor]:
