@@ -40,19 +40,19 @@ def of_all_processes(values: Tensor, eps: float) -> Statistics:
     count = sums[-1]
     mean, square = (sums[:-1] / count.clamp(min=1)).chunk(2)
     variance = torch.addcmul(square, mean, mean, value=-1.0)
-    dtype = torch.promote_types(values.dtype, torch.float32)
-    return Statistics(mean.to(dtype), (variance + eps).rsqrt().to(dtype), count.to(dtype))
+    found = mean, (variance + eps).rsqrt(), count
+    return Statistics(*(one.to(_wide_type(values)) for one in found))
 
 
 def _of_own(values: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     """Mean and biased variance (C,) of this process alone, in float32 at least; 0 of no values."""
     if not values.numel():
-        nothing = values.new_zeros(values.shape[1], dtype=torch.promote_types(values.dtype, torch.float32))
+        nothing = values.new_zeros(values.shape[1], dtype=_wide_type(values))
         return nothing, nothing
-    if _has_kernels(values):  # one pass, summed in float32
+    if _has_kernels(values):
         mean, inverse_std = torch.batch_norm_stats(values, eps)
         return mean, inverse_std.pow(-2) - eps
-    variance, mean = torch.var_mean(values, _others(values), correction=0)
+    variance, mean = torch.var_mean(values.to(_wide_type(values)), _others(values), correction=0)
     return mean, variance
 
 
@@ -76,6 +76,7 @@ def _sums(upstream: Tensor, values: Tensor, weight: Tensor, statistics: Statisti
             upstream, values, mean, inverse_std, weight, True, True, True
         )
         return torch.stack([total, times_gap]), of_weight, of_bias
+    upstream = upstream.to(_wide_type(values))
     total = upstream.sum(_others(values))
     times_gap = (upstream * (values - _along(mean, values))).sum(_others(values))
     return torch.stack([total, times_gap]), times_gap * inverse_std, total
@@ -90,12 +91,17 @@ def _to_values(upstream: Tensor, values: Tensor, weight: Tensor, statistics: Sta
     total, times_gap = sums / count.clamp(min=1)
     gap = values - _along(mean, values)
     centred = upstream - _along(total, values) - gap * _along(times_gap * inverse_std.square(), values)
-    return centred * _along(weight * inverse_std, values)
+    return (centred * _along(weight * inverse_std, values)).to(values.dtype)
 
 
 def _has_kernels(values: Tensor) -> bool:
     """Whether torch has kernels for the parts of a norm: on a GPU, for one value at least."""
     return values.is_cuda and values.numel() > 0
+
+
+def _wide_type(values: Tensor) -> torch.dtype:
+    """Of statistics: float32 at least."""
+    return torch.promote_types(values.dtype, torch.float32)
 
 
 def _others(values: Tensor) -> list[int]:

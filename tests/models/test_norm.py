@@ -66,7 +66,7 @@ if device == "cuda":
 torch.distributed.init_process_group("nccl" if device == "cuda" else "gloo")
 exact = ((torch.float64, None),)  # torch's own tolerance of this type
 # Sums of some hundred values, that bfloat16 holds to 1/256 each.
-types = exact if device == "cpu" else (*exact, (torch.float32, 1e-4), (torch.bfloat16, 2e-2))
+types = *exact, (torch.float32, 1e-4), (torch.bfloat16, 2e-2)
 ranks = int(os.environ["WORLD_SIZE"])
 images = [(2 + number, 8, 12, 10) for number in range(ranks)]
 points = [(40 * number, 8) for number in range(ranks)]  # none in the first process
