@@ -22,7 +22,7 @@ class BatchNorm1d(nn.BatchNorm1d):
 
     def forward(self, values: Tensor) -> Tensor:
         """The norm of values (N, C)."""
-        return _shared_norm(values, self) if self.training and self.shared else super().forward(values)
+        return _norm(values, self) if self.training and self.shared else super().forward(values)
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -32,25 +32,26 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, values: Tensor) -> Tensor:
         """The norm of images (B, C, H, W)."""
-        return _shared_norm(values, self) if self.training and self.shared else super().forward(values)
+        return _norm(values, self) if self.training and self.shared else super().forward(values)
 
 
 Norm = BatchNorm1d | BatchNorm2d
 
 
-def share_statistics(network: nn.Module) -> None:
-    """Let every norm of a network take the statistics of all processes of the default group.
+def share_statistics(network: nn.Module, shared: bool = True) -> None:
+    """Let every norm of a network in training take the statistics of all processes of the default group, or stop it.
 
-    The network is then one function of a batch, however many processes it is divided among. Torch's `SyncBatchNorm`
-    does the same on GPUs alone, and lets the host wait for the device in every layer.
+    The network is then one function of the points of a step, however many processes they are divided among; with fewer
+    than two points in all, running statistics stay. All processes must take part in every step, also one without
+    points. Torch's `SyncBatchNorm` does the same on GPUs alone, and lets the host wait for the device in every layer.
     """
     for module in network.modules():
         if isinstance(module, Norm):
-            module.shared = True
+            module.shared = shared
 
 
 def norm_gelu(image: Tensor, norm: Norm) -> Tensor:
-    """GELU of the batch norm in training, which keeps the image (B, C, H, W) alone and not its norm for backward.
+    """GELU of a batch norm that is in training, which keeps the image (B, C, H, W) alone and not its norm for backward.
 
     A third of the encoder's memory; the norm is made again from the image and its statistics.
     """
@@ -69,8 +70,7 @@ def norm_gelu_conv(image: Tensor, norm: Norm, conv: nn.Conv2d) -> Tensor:
     return convolved
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # a compiler cannot look into the exchange
-def _shared_norm(values: Tensor, norm: Norm) -> Tensor:
+def _norm(values: Tensor, norm: Norm) -> Tensor:
     return _apply(values, norm, gelu=False)[0]
 
 
@@ -110,8 +110,9 @@ class _Norm(torch.autograd.Function):
             mean, inverse_std, count = found = of_all_processes(values, eps)
             normed = _normed(values, weight, bias, mean, inverse_std, eps)
             unbiased = found.variance(eps) * (count / (count - 1).clamp(min=1))
-            running_mean.lerp_(mean.to(running_mean.dtype), momentum)
-            running_var.lerp_(unbiased.to(running_var.dtype), momentum)
+            share = momentum * (count > 1).to(mean.dtype)
+            running_mean.lerp_(mean, share)
+            running_var.lerp_(unbiased, share)
         else:
             count = None
             normed, mean, inverse_std = torch.native_batch_norm(

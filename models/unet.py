@@ -138,6 +138,10 @@ class FastFlow3DUNet(nn.Module):
         decoded = self._joined(self.decoder_step3, decoded, image)
         return self.decoder_step4(decoded)
 
+    def decoder(self) -> list[UpsampleSkip]:
+        """What joins the levels, without norms; only a convolution follows."""
+        return [self.decoder_step1, self.decoder_step2, self.decoder_step3]
+
     def _joined(self, step: UpsampleSkip, coarse: Tensor, level: Tensor) -> Tensor:
         """A decoder step from the coarser image and a level of the encoder."""
         skip = self._beside(level)

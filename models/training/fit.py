@@ -86,10 +86,12 @@ def fit(
         max_epochs=parameters.epochs,
         gradient_clip_val=parameters.gradient_clip or None,
         accumulate_grad_batches=parameters.accumulate,
-        **_hardware(device, devices, nodes),
+        **_hardware(device, devices, nodes, parameters.accumulate),
     )
     trainer.fit(module, data, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
-    return module.trained_network().cpu().eval()
+    trained = module.trained_network().cpu().eval()
+    share_statistics(trained, False)  # the other processes are gone
+    return trained
 
 
 def _same_bits(device: str) -> None:
@@ -114,11 +116,11 @@ def _quiet() -> None:
         warnings.filterwarnings("ignore", text)
 
 
-def _hardware(device: str, devices: int, nodes: int) -> dict[str, Any]:
+def _hardware(device: str, devices: int, nodes: int, accumulate: int) -> dict[str, Any]:
     several, cuda = nodes * devices > 1, device == "cuda"
     strategy = DDPStrategy(
         process_group_backend="nccl" if cuda else "gloo",
-        static_graph=True,
+        static_graph=accumulate == 1,  # torch cannot have both
         gradient_as_bucket_view=True,
         broadcast_buffers=False,  # statistics of the norms are of all devices, and so the same in all
     )

@@ -1,12 +1,14 @@
 # SPDX-FileCopyrightText: The sceneflow authors
 # SPDX-License-Identifier: Apache-2.0
-"""Small logs as the data stages would write them: static scatter, two moving boxes, an ego car that drives."""
+"""Small logs as the data stages would write them: static scatter, two moving boxes, an ego car that drives; samples."""
 
 from pathlib import Path
 
 import numpy as np
 
+from models.data.samples import Sample
 from models.geometry import inverse_SE3, make_SE3, transform_points
+from models.training.parameters import TrainParameters
 from stages.frames.write import content_digest, write_columns
 
 PERIOD = 100_000_000  # ns
@@ -80,3 +82,24 @@ def truth(xyz: list[np.ndarray], poses: np.ndarray, labels: np.ndarray) -> dict[
         "valid": valid,
         "has_flow": has_flow,
     }
+
+
+def samples(parameters: TrainParameters, number: int, three: bool = False) -> list[Sample]:
+    """Samples with static, lone and clustered points."""
+    random = np.random.default_rng(0)
+    grid = parameters.model.grid()
+    low, high = np.array(grid.minimum), np.array(grid.maximum)
+
+    def cloud(n: int) -> np.ndarray:
+        return (low + random.random((n, 3)) * (high - low) * 0.999).astype(np.float32)
+
+    def labels(n: int) -> np.ndarray:
+        return random.integers(0, 6, n).astype(np.int16)
+
+    return [
+        Sample(
+            cloud(500), cloud(450), labels0=labels(500), labels1=labels(450),
+            before=cloud(400) if three else None, labels_before=labels(400) if three else None,
+        )
+        for _ in range(number)
+    ]  # fmt: skip

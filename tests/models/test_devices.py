@@ -62,13 +62,16 @@ def test_two_processes_train_as_one(by_two_devices: Trained, data: Path, tmp_pat
     assert len(list((by_two_devices.folder / "scratch/train").glob("*.partial"))) == 0
 
 
-@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=TWO_GPUS)])
+@pytest.mark.parametrize(
+    ("device", "accumulate"), [("cpu", 1), ("cpu", 2), *(pytest.param("cuda", n, marks=TWO_GPUS) for n in (1, 2))]
+)
 def test_weights_are_the_same_in_both_processes(
-    device: str, data: Path, tmp_path: Path, parameters: TrainParameters
+    device: str, accumulate: int, data: Path, tmp_path: Path, parameters: TrainParameters
 ) -> None:
     """Each process of a training writes down a digest of its weights at the end."""
     told = json.dumps({"data": str(data), "out": str(tmp_path), "device": device})
-    values = json.dumps(_asdict(replace(parameters, batch=4, ema=0.9)))
+    parameters = replace(parameters, batch=4, accumulate=accumulate, held_out=0.0, ema=0.9)
+    values = json.dumps(_asdict(parameters))
     code = RANK.format(told=repr(told), values=repr(values))
     base = {**os.environ, "PYTHONPATH": ".", "OMP_NUM_THREADS": "1"}
     launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]

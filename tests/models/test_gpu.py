@@ -2,27 +2,22 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a GPU computes by ways of its own is what a CPU computes, and a step waits for nothing."""
 
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
 from models.architecture import Architecture
 from models.clouds import Clouds, concatenate
-from models.data.samples import Batch, Sample, collate
+from models.data.samples import Batch, collate
 from models.inference import flow_of_all
 from models.replay import ReplayedUNet, replay_unet
 from models.training.module import FlowTraining
 from models.training.parameters import TrainParameters
-from stages.pipeline.code import ROOT
 from tests.models.golden import cropped, fill_weights, sweep_before, sweeps
+from tests.models.synthetic import samples
 from tests.models.test_networks import GOLDEN
 
 pytestmark = [
@@ -58,25 +53,8 @@ def test_flow_equals_published_code(name: str) -> None:
 
 
 def batch(parameters: TrainParameters, three: bool = False) -> Batch:
-    """Two samples with static, lone and clustered points."""
-    random = np.random.default_rng(0)
-    grid = parameters.model.grid()
-    low, high = np.array(grid.minimum), np.array(grid.maximum)
-
-    def cloud(n: int) -> np.ndarray:
-        return (low + random.random((n, 3)) * (high - low) * 0.999).astype(np.float32)
-
-    def labels(n: int) -> np.ndarray:
-        return random.integers(0, 6, n).astype(np.int16)
-
-    samples = [
-        Sample(
-            cloud(500), cloud(450), labels0=labels(500), labels1=labels(450),
-            before=cloud(400) if three else None, labels_before=labels(400) if three else None,
-        )
-        for _ in range(2)
-    ]  # fmt: skip
-    return collate(samples, 20)
+    """Two samples."""
+    return collate(samples(parameters, 2, three), 20)
 
 
 @pytest.mark.parametrize(("kind", "loss"), [("deflow", "seflow"), ("fastflow3d", "seflow"), ("deflowpp", "seflow++")])
@@ -124,49 +102,6 @@ def test_a_step_waits_for_nothing(parameters: TrainParameters, precision: Any) -
     finally:
         torch.cuda.set_sync_debug_mode("default")
     assert all(parameter.isfinite().all() for parameter in module.network.parameters())
-
-
-RANK = """
-import os, torch
-from torch.nn.parallel import DistributedDataParallel
-from models.norm import share_statistics
-from models.training.module import FlowTraining
-from tests.models.conftest import small_parameters
-from tests.models.test_gpu import batch
-rank = int(os.environ["LOCAL_RANK"])
-torch.cuda.set_device(rank)
-torch.distributed.init_process_group("nccl", device_id=torch.device("cuda", rank))
-parameters = small_parameters()
-module = FlowTraining(parameters).cuda().train()
-share_statistics(module.network)
-how = {"static_graph": True, "gradient_as_bucket_view": True, "broadcast_buffers": False}  # as in models.training.fit
-network = DistributedDataParallel(module.network, device_ids=[rank], **how)
-optimiser = torch.optim.AdamW(module.network.parameters(), lr=1e-3, fused=True)
-given = batch(parameters).to(torch.device("cuda", rank))
-for number in range(4):  # the first two find out what there is to exchange
-    if number == 3:
-        torch.cuda.synchronize()
-        torch.cuda.set_sync_debug_mode("error")
-    optimiser.zero_grad(set_to_none=True)
-    module.losses(network, given)["loss"].backward()
-    torch.nn.utils.clip_grad_norm_(module.network.parameters(), 1.0)
-    optimiser.step()
-torch.cuda.set_sync_debug_mode("default")
-assert all(parameter.isfinite().all() for parameter in module.network.parameters())
-torch.distributed.destroy_process_group()
-"""
-
-
-def test_a_step_on_two_gpus_waits_for_nothing(tmp_path: Path) -> None:
-    if torch.cuda.device_count() < 2:
-        pytest.skip("fewer than two CUDA devices here")
-    (tmp_path / "rank.py").write_text(RANK)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(
-        [*launch, str(tmp_path / "rank.py")], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
 
 
 @pytest.mark.parametrize("replayed", [False, True])

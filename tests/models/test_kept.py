@@ -2,10 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a training step keeps for its backward pass, and what it makes again."""
 
+import subprocess
+import sys
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
+import torch._dynamo
+import torch._functorch.config
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.nn import functional as F
@@ -15,10 +20,12 @@ from torch.utils._pytree import tree_leaves
 from models import unet
 from models.architecture import Architecture
 from models.network import PillarFlow
-from models.norm import BatchNorm2d, norm_gelu_conv
+from models.norm import BatchNorm2d, norm_gelu_conv, share_statistics
 from models.remade import remade
 from models.training.compiled import compile_network
 from models.unet import FastFlow3DUNet
+from stages.pipeline.code import ROOT
+from tests.models.golden import fill_weights
 
 
 class Living(TorchDispatchMode):
@@ -50,6 +57,16 @@ def both_unets(sweeps: int, dtype: torch.dtype) -> list[tuple[FastFlow3DUNet, Te
         image = torch.randn(2 * sweeps, 4, 32, 48, dtype=dtype).to(memory_format=torch.channels_last)
         made.append((network, image.requires_grad_()))
     return made
+
+
+@pytest.fixture
+def compiler() -> Iterator[None]:
+    """A fresh one whose settings come back."""
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    memory = torch._functorch.config.patch(activation_memory_budget=1.0)
+    with memory, torch._dynamo.config.patch(suppress_errors=False):
+        yield
 
 
 def lives(storage: StorageWeakRef) -> bool:
@@ -148,11 +165,8 @@ def test_a_unet_that_keeps_little_is_the_same_function(sweeps: int, monkeypatch:
     assert part.size() == 0  # nothing that the backward needed holds itself
 
 
-def test_the_compiler_keeps_as_little(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_compiler_keeps_as_little(compiler: None) -> None:
     """Its own split of forward and backward, as for a GPU, without the last step, which needs one."""
-    monkeypatch.setattr("torch._functorch.config.activation_memory_budget", 1.0)  # and back again
-    monkeypatch.setattr("torch._dynamo.config.suppress_errors", False)
-    torch._dynamo.reset()
     network: PillarFlow = Architecture("deflow", (-8.0, -8.0, -2.0, 8.0, 8.0, 2.0), 0.25, 8, 2).build().train()
     assert compile_network(network, backend="aot_eager_decomp_partition")
     image = torch.randn(4, 8, 64, 64).to(memory_format=torch.channels_last).requires_grad_()
@@ -160,3 +174,42 @@ def test_the_compiler_keeps_as_little(monkeypatch: pytest.MonkeyPatch) -> None:
     kept: Any = decoded.grad_fn
     encoder = [part for part in kept.saved_tensors if part.shape[1:] in ((16, 32, 32), (32, 16, 16), (64, 8, 8))]
     assert len({part.data_ptr() for part in encoder}) == 4 + 6 + 6  # one image of each convolution; without, 31
+
+
+def test_beside_shared_norms_the_compiler_takes_the_decoder(compiler: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One process stands for several: the same function, no broken graph, and no joined image kept."""
+    monkeypatch.setattr(unet, "keeps_little", lambda image: torch.is_grad_enabled())
+    architecture = Architecture("deflow", (-8.0, -8.0, -2.0, 8.0, 8.0, 2.0), 0.5, 8, 2)
+    plain, compiled = (fill_weights(architecture.build()).train() for _ in range(2))
+    share_statistics(compiled)
+    assert compile_network(compiled, backend="aot_eager_decomp_partition")
+    joined: list[StorageWeakRef] = []
+    beside = compiled.backbone._beside
+
+    def noted(level: Tensor) -> Tensor:
+        result = beside(level)
+        joined.append(StorageWeakRef(result.untyped_storage()))
+        return result
+
+    monkeypatch.setattr(compiled.backbone, "_beside", noted)
+    image = torch.randn(4, 8, 32, 32)
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        decoded = [network.backbone(image) for network in (plain, compiled)]
+        assert [lives(storage) for storage in joined] == [True, False, False, False]  # the coarsest is kept
+        for one in decoded:
+            one.square().sum().backward()
+    finally:
+        torch.distributed.destroy_process_group()
+    torch.testing.assert_close(decoded[1], decoded[0], atol=1e-5, rtol=1e-5)
+    scale = max(float(value.grad.abs().max()) for value in plain.backbone.parameters())
+    for (name, a), b in zip(plain.backbone.named_parameters(), compiled.backbone.parameters(), strict=True):
+        torch.testing.assert_close(b.grad, a.grad, atol=1e-5 * scale, rtol=1e-4, msg=name)
+    assert sum(torch._dynamo.utils.counters["graph_break"].values()) == 0
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 3
+
+
+def test_who_does_not_compile_does_not_import_the_compiler() -> None:
+    """It takes a second, more than a prediction of a pair."""
+    code = "import sys, models.inference, models.network; sys.exit('torch._dynamo' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
