@@ -18,7 +18,7 @@ from models.data.labels import TrainLog, open_logs
 from models.data.module import PairData, PairDataset
 from models.data.pairs import read_pair
 from stages.frames.write import content_digest, write_columns
-from tests.kernels.timing import on_cpu
+from tests.kernels.timing import cpu_name, on_cpu
 
 if TYPE_CHECKING:
     from tests.models.benchmark import Bench
@@ -65,12 +65,14 @@ def loading_rows(bench: Bench, training: Callable[..., Any], labelled: Callable[
 
 
 def _reading(bench: Bench, logs: list[TrainLog], grid: Any) -> list[dict[str, Any]]:
+    """As a worker of the loader reads, on one thread."""
     log, dataset = logs[0], PairDataset(logs, [(0, t) for t in range(SWEEPS - 1)], grid, 0)
-    points = len(log.frames.xyz(0))
-    return [
-        bench.row("read_pair", on_cpu(lambda: read_pair(log.frames, log.ground, 0), 30), "ms", points=points),
-        bench.row("read_sample", on_cpu(lambda: dataset[(0, 0)], 30), "ms", points=points),
-    ]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    pair, sample = on_cpu(lambda: read_pair(log.frames, log.ground, 0), 100), on_cpu(lambda: dataset[(0, 0)], 100)
+    torch.set_num_threads(threads)
+    told = {"points": len(log.frames.xyz(0)), "cpu": cpu_name(1)}
+    return [bench.row("read_pair", pair, "ms", **told), bench.row("read_sample", sample, "ms", **told)]
 
 
 def _running(bench: Bench, logs: list[TrainLog], grid: Any, training: Callable[..., Any]) -> list[dict[str, Any]]:
