@@ -20,7 +20,7 @@ RUN = (
     "dvc repro",
     "dvc repro quality",
     "dvc repro predict@val",
-    "git checkout params.yaml",
+    "git checkout HEAD params.yaml",
 )
 LONG = "minutes of training"
 OTHER = "needs another machine, a remote or a colleague"

@@ -142,7 +142,7 @@ def _make(arguments: list[str]) -> str | None:
 def _git(arguments: list[str]) -> str | None:
     if arguments[0] != "checkout":
         return f"git {arguments[0]} is not known to this test"
-    missing = [name for name in arguments[1:] if not (ROOT / name).exists()]
+    missing = [name for name in arguments[1:] if name != "HEAD" and not (ROOT / name).exists()]
     return f"there is no {missing[0]}" if missing else None
 
 
