@@ -3,7 +3,6 @@
 """Several devices (two CPU processes stand for two GPUs), parts of a batch, precision: what may change and what not."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -25,11 +24,7 @@ from stages.learning.train import train_flow
 from stages.pipeline.code import ROOT
 from tests.models.conftest import Trained
 from tests.models.golden import fill_weights
-
-TWO_GPUS = (
-    pytest.mark.gpu,
-    pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two CUDA devices here"),
-)
+from tests.models.processes import TWO_GPUS, run_processes
 
 
 @pytest.fixture(autouse=True)
@@ -72,12 +67,7 @@ def test_weights_are_the_same_in_both_processes(
     told = json.dumps({"data": str(data), "out": str(tmp_path), "device": device})
     parameters = replace(parameters, batch=4, accumulate=accumulate, held_out=0.0, ema=0.9)
     values = json.dumps(_asdict(parameters))
-    code = RANK.format(told=repr(told), values=repr(values))
-    base = {**os.environ, "PYTHONPATH": ".", "OMP_NUM_THREADS": "1"}
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
-    (tmp_path / "rank.py").write_text(code)
-    done = subprocess.run([*launch, str(tmp_path / "rank.py")], env=base, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_processes(RANK.format(told=repr(told), values=repr(values)), 2, tmp_path)
     first, second = ((tmp_path / f"rank{rank}").read_text() for rank in (0, 1))
     assert first == second != ""
     assert sorted(path.name for path in tmp_path.glob("*.ckpt")) == ["last.ckpt"]  # one writer

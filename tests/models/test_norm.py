@@ -2,9 +2,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Norms that keep little and norms over several processes, against torch's own norm of the whole."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +10,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from models.norm import BatchNorm2d, norm_gelu
-from stages.pipeline.code import ROOT
+from tests.models.processes import run_processes
 
 
 @pytest.mark.parametrize("channels_last", [False, True])
@@ -133,10 +130,4 @@ def test_norms_of_all_processes_are_torchs_norm_of_the_whole(device: str, proces
     """Other sizes in each process, none in one, far from zero; on a GPU nothing waits for it."""
     if device == "cuda" and torch.cuda.device_count() < processes:
         pytest.skip(f"fewer than {processes} CUDA devices here")
-    (tmp_path / "rank.py").write_text(RANK)
-    launch = [sys.executable, "-m", "torch.distributed.run", f"--nproc-per-node={processes}", "--standalone"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*launch, str(tmp_path / "rank.py"), device], env=environment, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_processes(RANK, processes, tmp_path, device)

@@ -2,15 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A step that several processes share is the step of one."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
-import torch
 
-from stages.pipeline.code import ROOT
+from tests.models.processes import TWO_GPUS, run_processes
 
 RANK = """
 import os, sys, torch
@@ -56,12 +52,6 @@ torch.distributed.destroy_process_group()
 """
 
 
-TWO_GPUS = (
-    pytest.mark.gpu,
-    pytest.mark.skipif(torch.cuda.device_count() < 2, reason="fewer than two CUDA devices here"),
-)
-
-
 @pytest.mark.parametrize(
     ("device", "precision"),
     [("cpu", "fp32"), *(pytest.param("cuda", precision, marks=TWO_GPUS) for precision in ("fp32", "bf16"))],
@@ -70,9 +60,4 @@ def test_a_step_of_two_processes_is_that_of_one_and_waits_for_nothing(
     device: str, precision: str, tmp_path: Path
 ) -> None:
     """Each computes two of four pairs; their gradients are those of one process for all four."""
-    (tmp_path / "rank.py").write_text(RANK)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "--standalone"]
-    command = [*launch, str(tmp_path / "rank.py"), device, precision]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_processes(RANK, 2, tmp_path, device, precision)
