@@ -22,7 +22,7 @@ class BatchNorm1d(nn.BatchNorm1d):
 
     def forward(self, values: Tensor) -> Tensor:
         """The norm of values (N, C)."""
-        return _norm(values, self) if self.training and self.shared else super().forward(values)
+        return _apply(values, self, gelu=False)[0] if self.training and self.shared else super().forward(values)
 
 
 class BatchNorm2d(nn.BatchNorm2d):
@@ -32,7 +32,7 @@ class BatchNorm2d(nn.BatchNorm2d):
 
     def forward(self, values: Tensor) -> Tensor:
         """The norm of images (B, C, H, W)."""
-        return _norm(values, self) if self.training and self.shared else super().forward(values)
+        return _apply(values, self, gelu=False)[0] if self.training and self.shared else super().forward(values)
 
 
 Norm = BatchNorm1d | BatchNorm2d
@@ -68,10 +68,6 @@ def norm_gelu_conv(image: Tensor, norm: Norm, conv: nn.Conv2d) -> Tensor:
     with remade(result, lambda: F.gelu(_normed(*kept))):
         convolved: Tensor = conv(result)
     return convolved
-
-
-def _norm(values: Tensor, norm: Norm) -> Tensor:
-    return _apply(values, norm, gelu=False)[0]
 
 
 def _apply(values: Tensor, norm: Norm, gelu: bool) -> tuple[Tensor, Tensor, Tensor]:

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import math
 import os
+import signal
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -110,6 +112,21 @@ class Checkpoints(Callback):
             replace_checkpoint(partial, self.path)
 
 
+class Signals(Callback):
+    """Leaves SIGTERM to the handler that was there before the training.
+
+    The framework's own first tells the other processes, and waits for ever where they are within a step.
+    """
+
+    def __init__(self) -> None:
+        self.handler = signal.getsignal(signal.SIGTERM)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Take the signal back."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self.handler)
+
+
 class _Later:
     """A number on its way from the device, read when it has arrived: nothing waits for it."""
 
@@ -150,7 +167,10 @@ class Progress(Callback):
         """Advance."""
         if self.bar is None:
             return
-        self.bar.update()
+        done = trainer.global_step - self.bar.n
+        if done == 0:  # a part of a batch
+            return
+        self.bar.update(done)
         if self.bar.n % self.EVERY == 0:
             if self.seen is not None and self.seen.ready():
                 self.bar.set_postfix({"epoch": trainer.current_epoch, "loss": f"{self.seen.value():.4f}"})

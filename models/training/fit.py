@@ -21,7 +21,7 @@ from models.data.labels import TrainLog
 from models.data.module import PairData
 from models.device import prepare
 from models.norm import share_statistics
-from models.training.callbacks import Checkpoints, Curves, Progress
+from models.training.callbacks import Checkpoints, Curves, Progress, Signals
 from models.training.compiled import compile_network
 from models.training.module import FlowTraining
 from models.training.parameters import TrainParameters
@@ -61,16 +61,7 @@ def fit(
     Raises:
         InputError: There is no pair to train on, or the loss is not finite.
     """
-    data = PairData(
-        logs,
-        parameters.model.grid(),
-        seed=parameters.seed,
-        pairs_at_a_time=parameters.pairs_at_a_time(nodes * devices),
-        held_out=parameters.held_out,
-        minimum_dynamic=parameters.seflow.minimum_dynamic,
-        augment=parameters.augmentation(),
-        workers=workers,
-    )
+    data = _pairs(logs, parameters, nodes * devices, workers)
     _same_bits(device)
     prepare(device)
     _quiet()
@@ -81,7 +72,7 @@ def fit(
     if compiled and device == "cuda":
         compile_network(module.network)
     trainer = Trainer(
-        callbacks=[Curves(), Checkpoints(checkpoint), Progress()],
+        callbacks=[Curves(), Checkpoints(checkpoint), Progress(), Signals()],
         logger=False if logger is None else list(logger) if isinstance(logger, Sequence) else logger,
         max_epochs=parameters.epochs,
         gradient_clip_val=parameters.gradient_clip or None,
@@ -92,6 +83,19 @@ def fit(
     trained = module.trained_network().cpu().eval()
     share_statistics(trained, False)  # the other processes are gone
     return trained
+
+
+def _pairs(logs: Sequence[TrainLog], parameters: TrainParameters, devices: int, workers: int) -> PairData:
+    return PairData(
+        logs,
+        parameters.model.grid(),
+        seed=parameters.seed,
+        pairs_at_a_time=parameters.pairs_at_a_time(devices),
+        held_out=parameters.held_out,
+        minimum_dynamic=parameters.seflow.minimum_dynamic,
+        augment=parameters.augmentation(),
+        workers=workers,
+    )
 
 
 def _same_bits(device: str) -> None:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,15 @@ print((time.perf_counter() - start) * 1e3)
 """
 
 
-def search_rows(device: str, a: Tensor, b: Tensor) -> Rows:
-    rows = []
+def measured(case: str, times: Callable[[], list[float]], device: str, **more: Any) -> dict[str, Any]:
+    """The row of a case, also where it could not be timed: the others are still measured."""
+    try:
+        return row(case, times(), "ms", device, **more)
+    except RuntimeError as error:
+        return failed(case, "ms", device, error)
+
+
+def search_rows(device: str, a: Tensor, b: Tensor) -> Iterator[dict[str, Any]]:
     for name, given in scenes(a, b).items():
         repeats = 50 if given.a.shape[0] > 500_000 or name.startswith("hard") else 200
 
@@ -47,15 +55,13 @@ def search_rows(device: str, a: Tensor, b: Tensor) -> Rows:
             return nearest_both(*given)
 
         points = {"points": [given.a.shape[0], given.b.shape[0]]}
-        rows.append(row(name, on_gpu(call, repeats), "ms", device, **points))
-        rows.append(row(f"{name}_graph", in_graph(call, repeats), "ms", device, **points))
+        yield measured(name, partial(on_gpu, call, repeats), device, **points)
+        yield measured(f"{name}_graph", partial(in_graph, call, repeats), device, **points)
         if name == "nearest_both_b1_cap2":
-            rows.append(row(f"{name}_host", on_host(call), "ms", device, **points))
-    return rows
+            yield measured(f"{name}_host", partial(on_host, call), device, **points)
 
 
-def chamfer_rows(device: str, a: Tensor, b: Tensor) -> Rows:
-    rows = []
+def chamfer_rows(device: str, a: Tensor, b: Tensor) -> Iterator[dict[str, Any]]:
     for name, given in {"b1": scene(a, b), "b16": batch(a, b, 16)}.items():
         cloud = given.a.requires_grad_()
         both = given.b.clone().requires_grad_()
@@ -78,11 +84,10 @@ def chamfer_rows(device: str, a: Tensor, b: Tensor) -> Rows:
             f"prepared_search_one_way_{name}": prepared,
         }
         for case, call in calls.items():
-            rows.append(row(case, on_gpu(call), "ms", device))
-            rows.append(row(f"{case}_graph", in_graph(call), "ms", device))
+            yield measured(case, partial(on_gpu, call), device)
+            yield measured(f"{case}_graph", partial(in_graph, call), device)
             if name == "b1":
-                rows.append(row(f"{case}_host", on_host(call), "ms", device))
-    return rows
+                yield measured(f"{case}_host", partial(on_host, call), device)
 
 
 def rival_rows(device: str, a: Tensor, b: Tensor) -> Iterator[dict[str, Any]]:

@@ -17,6 +17,15 @@ from models.norm import share_statistics
 from models.training.module import FlowTraining
 from tests.models.conftest import small_parameters
 from tests.models.synthetic import samples
+
+class Step(torch.nn.Module):
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, batch):
+        return self.module.losses(self.module.network, batch)["loss"]
+
 rank, kind, precision = int(os.environ["RANK"]), *sys.argv[1:]
 cuda = kind == "cuda"
 device = torch.device(kind, rank) if cuda else torch.device(kind)
@@ -31,7 +40,7 @@ module = FlowTraining(parameters).to(device).train()
 module.load_state_dict(alone.state_dict())
 share_statistics(module.network)
 how = {"static_graph": True, "gradient_as_bucket_view": True, "broadcast_buffers": False}  # as in models.training.fit
-network = DistributedDataParallel(module.network, device_ids=[rank] if cuda else None, **how)
+step_of_all = DistributedDataParallel(Step(module), device_ids=[rank] if cuda else None, **how)
 pairs = samples(parameters, 4)
 whole, own = (collate(some, 20).to(device) for some in (pairs, pairs[2 * rank : 2 * rank + 2]))
 for step in range(4):  # the first two find out what there is to exchange
@@ -39,7 +48,7 @@ for step in range(4):  # the first two find out what there is to exchange
     if cuda and step == 3:
         torch.cuda.synchronize()
         torch.cuda.set_sync_debug_mode("error")
-    module.losses(network, own)["loss"].backward()
+    step_of_all(own).backward()
     if cuda:
         torch.cuda.set_sync_debug_mode("default")
 alone.losses(alone.network, whole)["loss"].backward()

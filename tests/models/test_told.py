@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""What a training on several devices tells and obeys: a signal to its first process, a bar of whole steps."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from models.training.parameters import TrainParameters
+from stages.pipeline.code import ROOT
+
+RUN = """
+import json, sys
+from pathlib import Path
+from models.training.parameters import TrainParameters
+from stages.learning.train import train_flow
+from stages.pipeline.ending import end_on_signals
+from stages.pipeline.parameters import from_mapping
+end_on_signals("train")
+parameters = from_mapping("train", TrainParameters, json.loads(sys.argv[3]))
+train_flow(Path(sys.argv[1]), Path(sys.argv[2]) / "flow.safetensors", Path(sys.argv[2]) / "curves", parameters)
+"""
+
+
+def start(data: Path, out: Path, parameters: TrainParameters) -> subprocess.Popen[str]:
+    """Train on two devices of the CPU."""
+    settings = {"STORE": f"{out}-store", "DEVICE": "cpu", "DEVICES": "2"}
+    environment = {f"SCENEFLOW_{name}": value for name, value in settings.items()}
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN, str(data), str(out), json.dumps(asdict(parameters))],
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def children(process: int) -> list[int]:
+    """Processes that a process started and that are still there."""
+    listing = subprocess.run(["ps", "-o", "pid=", "--ppid", str(process)], capture_output=True, text=True, check=False)
+    return [int(line) for line in listing.stdout.split()]
+
+
+def test_a_sigterm_to_the_first_process_ends_both(data: Path, tmp_path: Path, parameters: TrainParameters) -> None:
+    process = start(data, tmp_path / "out", replace(parameters, batch=4, epochs=2000, held_out=0.0))
+    while not list((tmp_path / "out-store").rglob("last.ckpt")):
+        assert process.poll() is None, "ended before its first checkpoint"
+        time.sleep(0.05)
+    others = children(process.pid)
+    assert others
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=30) == 130
+    assert process.stderr is not None
+    assert "train was interrupted; what is finished is kept" in process.stderr.read()
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{other}").exists() for other in others):
+        assert time.monotonic() < deadline, "the other process outlives the first"
+        time.sleep(0.1)
+
+
+def test_the_bar_counts_steps_and_not_their_parts(data: Path, tmp_path: Path, parameters: TrainParameters) -> None:
+    process = start(data, tmp_path / "out", replace(parameters, batch=4, accumulate=2, epochs=3, held_out=0.0))
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 0, told[-2000:]
+    bars = [(int(done), int(total)) for done, total in re.findall(r"(\d+)/(\d+) \[", told)]
+    assert bars[-1][0] == bars[-1][1] > 3
+    assert all(done <= total for done, total in bars)
+    assert not re.search(r"\d+step \[", told)  # so it shows one that has gone beyond its total
