@@ -3,6 +3,7 @@
 """Checks of what callers give, made before anything is computed or launched."""
 
 import math
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -16,6 +17,8 @@ def check_cloud(cloud: Tensor, name: str) -> None:
         raise TypeError(f"{name} must be a torch.Tensor of shape (N, 3), got {type(cloud).__name__}")
     if cloud.dim() != 2 or cloud.shape[1] != 3:
         raise ValueError(f"{name} must have shape (N, 3), got {tuple(cloud.shape)}")
+    if cloud.layout is not torch.strided or cloud.is_neg():
+        raise ValueError(f"{name} must be a plain dense tensor, got layout {cloud.layout}, negated {cloud.is_neg()}")
     if cloud.device.type not in ("cpu", "cuda"):
         raise ValueError(f"{name} must be on the CPU or a CUDA device, got {cloud.device}")
     wanted = (torch.float32,) if cloud.is_cuda else (torch.float32, torch.float64)
@@ -64,11 +67,15 @@ def check_cap(cap: float | None) -> float | None:
     """Return the cap in metres as a float; raise unless it is None or a number >= 0 (infinity allowed)."""
     if cap is None:
         return None
-    if isinstance(cap, bool) or not isinstance(cap, int | float):
+    if isinstance(cap, bool) or not isinstance(cap, Real):  # NumPy's numbers too
         raise TypeError(f"cap must be a distance in metres or None, got {type(cap).__name__}")
-    if math.isnan(cap) or cap < 0:
+    try:
+        metres = float(cap)
+    except OverflowError as error:
+        raise ValueError("cap must be a distance in metres, got an integer beyond all floats") from error
+    if math.isnan(metres) or metres < 0:
         raise ValueError(f"cap must be a distance in metres >= 0, got {cap}")
-    return float(cap)
+    return metres
 
 
 def check_all(

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from kernels.arguments import check_all
-from kernels.nearest import Search, nearest
+from kernels.search import Search, nearest
 from kernels.search_cpu import side_by_side
 
 if TYPE_CHECKING:
@@ -38,19 +38,22 @@ def truncated_chamfer(
         b: (M, 3) metres, same dtype and device.
         a_offsets: (B+1,) int64 on the CPU, from 0 to N, never falling.
         b_offsets: (B+1,) int64 on the CPU, from 0 to M, never falling.
-        cap: metres, at most `MOST_CAP`.
+        cap: metres, at most 100,000 (`kernels.chamfer.MOST_CAP`).
         search_b: `Search(b, b_offsets)`, where the caller has it already.
 
     Returns:
-        (B,) m², differentiable with respect to `a` and `b`, with no work for one that needs no gradient.
+        (B,) m², differentiable with respect to `a` and `b`, with no work for one that needs no gradient; twice on the
+        CPU, once on a GPU.
 
     Raises:
-        TypeError, ValueError, RuntimeError: as `kernels.nearest.nearest`.
+        TypeError, ValueError, RuntimeError: as `kernels.nearest`.
     """
     (bare_a, bare_b), (a_rows, b_rows), checked = check_all((a, b), (a_offsets, b_offsets), cap, ("a", "b"))
     if checked is None or not checked <= MOST_CAP:
         raise ValueError(f"cap must be a finite distance in metres of at most {MOST_CAP:.0f}, got {cap}")
     if search_b is not None:
+        if not isinstance(search_b, Search):
+            raise TypeError(f"search_b must be a kernels.Search or None, got {type(search_b).__name__}")
         if not search_b.belongs_to(b, b_rows):
             raise ValueError("search_b was made from another tensor or other offsets than the b and b_offsets given")
         search_b.check_unchanged()

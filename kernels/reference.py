@@ -11,7 +11,7 @@ PAIRS = 2**26  # how many distances are held at once
 def nearest_reference(
     query: Tensor, target: Tensor, query_offsets: Tensor, target_offsets: Tensor, cap: float | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Return index (N,) int64 and squared distance (N,) as `kernels.nearest.nearest`, by brute force."""
+    """Return index (N,) int64 and squared distance (N,) as `kernels.nearest`, by brute force."""
     index = torch.full((query.shape[0],), -1, dtype=torch.int64, device=query.device)
     distance = torch.full((query.shape[0],), torch.inf, dtype=query.dtype, device=query.device)
     limit = torch.tensor(torch.inf if cap is None else cap * cap, dtype=query.dtype, device=query.device)

@@ -28,6 +28,7 @@ MULTIPLE = 16  # equal target points beyond which the tree is built without repe
 BALL_ROWS = 256  # queries whose balls are taken at once
 BALL_POINTS = 2048  # in a ball; beyond it, measuring all target points is cheaper than listing those of the ball
 PAIRS = 2**21  # distances held at once where all are measured, some 30 bytes each
+LISTED = 2**19  # candidates held at once, some 50 bytes each
 
 
 def side_by_side(first: Callable[[], Found], second: Callable[[], Found]) -> tuple[Found, Found]:
@@ -81,14 +82,14 @@ class _Tree:
         radius = _loosened(np.sqrt(np.float64(limit)))
         todo = np.arange(len(query))
         for count in CANDIDATES:
-            count = min(count, len(self.points))
-            found, column = self._candidates(query[todo], count, radius)
-            bound = _loosened(found[:, :1])
-            index[todo], distance[todo] = self._decide(query[todo], column, found <= bound)
-            if count == len(self.points):
-                todo = todo[:0]
-                break
-            todo = todo[(found[:, -1] <= bound[:, 0]) & np.isfinite(found[:, -1])]
+            count, open_rows = min(count, len(self.points)), []
+            for start in range(0, len(todo), LISTED // count):
+                rows = todo[start : start + LISTED // count]
+                found, column = self._candidates(query[rows], count, radius)
+                bound = _loosened(found[:, :1])
+                index[rows], distance[rows] = self._decide(query[rows], column, found <= bound)
+                open_rows.append(rows[(found[:, -1] <= bound[:, 0]) & np.isfinite(found[:, -1])])
+            todo = np.concatenate(open_rows) if count < len(self.points) else todo[:0]
             if not len(todo):
                 break
         if len(todo):

@@ -94,9 +94,11 @@ gradient(const __grid_constant__ Clouds clouds, const __grid_constant__ Chamfer 
     double own = twice / fmax((double)chamfer.found[which * samples + part.sample], 1.0);
     double theirs = twice / fmax((double)chamfer.found[(1 - which) * samples + part.sample], 1.0);
     for (int axis = 0; axis < 3; axis++) {
-        double gap = 0.0;
-        if (neighbour >= 0) gap = (double)cloud.source[row * 3 + axis] - (double)target[neighbour * 3 + axis];
-        double pulled = (double)cloud.pulls[row * 3 + axis] * unit;
-        chamfer.gradient[which][row * 3 + axis] = (float)(own * gap + theirs * pulled);
+        double total = 0.0;  // what is not there adds nothing, also where the upstream gradient is infinite
+        if (neighbour >= 0)
+            total += own * ((double)cloud.source[row * 3 + axis] - (double)target[neighbour * 3 + axis]);
+        long long pulled = cloud.pulls[row * 3 + axis];
+        if (pulled != 0) total += theirs * ((double)pulled * unit);
+        chamfer.gradient[which][row * 3 + axis] = (float)total;
     }
 }

@@ -16,6 +16,7 @@ from kernels.cuda.layout import Shape
 SOURCES = ("clouds.cuh", "order.cu", "boxes.cu", "nearest.cu", "chamfer.cu")
 # No contraction: the distance must round as it does on the CPU.
 OPTIONS: dict[str, Any] = {"std": "c++17", "fma": False}
+OLDEST = 70  # Volta: the kernels need warps whose threads go on by themselves
 DIGEST = hashlib.sha256().digest_size  # bytes in front of the code in a cache file
 
 
@@ -67,11 +68,13 @@ def compile_source(text: str, arch: str, shape: Shape) -> bytes:
         from cuda.core import Program, ProgramOptions
     except ImportError as error:
         raise RuntimeError(_needed(f"cuda-core is missing ({error})")) from error
+    if int(arch.removeprefix("sm_").rstrip("af")) < OLDEST:
+        raise RuntimeError(f"the kernels need a GPU of compute capability 7.0 (Volta) or later, this one is {arch}")
     known = supported()
     if arch not in known:
         raise RuntimeError(
             f"NVRTC {version} builds for {known[0]} to {known[-1]} and not for this GPU, {arch}: "
-            "an older GPU needs sceneflow[cuda12], a newer one a newer NVRTC"
+            "Volta (sm_70, sm_72) needs sceneflow[cuda12], a newer GPU a newer NVRTC"
         )
     macros = [(name.upper(), str(value)) for name, value in asdict(shape).items()]
     options = ProgramOptions(arch=arch, define_macro=macros, **OPTIONS)

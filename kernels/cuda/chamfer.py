@@ -164,4 +164,5 @@ def pull_bits(points: int, cap: float) -> int:
     """Binary places of the integers."""
     if points == 0 or cap == 0:
         return 0
-    return min(INTEGER_BITS - math.ceil(math.log2(points)) - math.ceil(math.log2(cap)), 1000)
+    # A pull may be longer than a cap whose square underflows: squares below 1e-45 are zero in float32.
+    return INTEGER_BITS - math.ceil(math.log2(points)) - math.ceil(math.log2(max(cap, 1e-18)))

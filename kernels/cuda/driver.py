@@ -18,6 +18,9 @@ from kernels.cuda.layout import SHAPE, Shape
 DRIVER = "nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1"
 KERNELS = ("build", "search", "search_apart", "reduce", "gradient")
 BUILD_THREADS = 1024
+# Statuses that blame the code or the driver's age, and so stay: no image for this GPU, unsupported or invalid PTX,
+# unsupported version. Others, such as a lack of memory, may pass.
+REFUSALS = (200, 209, 218, 222, 223)
 
 _lock = threading.Lock()
 _failures: dict[tuple[str, Shape], str] = {}
@@ -96,10 +99,16 @@ def _load_once(arch: str) -> dict[str, int]:
         try:
             code, _ = machine_code(arch, SHAPE)
             _modules[key] = load(code, arch, KERNELS)
+        except _MayPass as error:
+            raise RuntimeError(str(error)) from error
         except RuntimeError as error:
             _failures[key] = str(error)
             raise
     return _modules[key]
+
+
+class _MayPass(RuntimeError):
+    """A failure that says nothing of the next try."""
 
 
 def load(code: bytes, arch: str, names: Sequence[str]) -> dict[str, int]:
@@ -113,8 +122,10 @@ def load(code: bytes, arch: str, names: Sequence[str]) -> dict[str, int]:
         status = _library().cuLibraryLoadData(ctypes.byref(library), code, None, None, 0, None, None, 0)
     except AttributeError as error:
         raise RuntimeError("the NVIDIA driver is older than CUDA 12: update it to search on the GPU") from error
-    if status:
+    if status in REFUSALS:
         raise RuntimeError(_refusal(arch, status))
+    if status:
+        raise _MayPass(f"the kernels were not loaded ({_explain(status)})")
     handles = {}
     for name in names:
         kernel = ctypes.c_void_p()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from kernels.chamfer import truncated_chamfer
-from kernels.nearest import Search
+from kernels.search import Search
 from models.clouds import Clouds
 from models.losses.labels import ClusterLabels, Rows
 from models.losses.reduce import length, segment_mean

@@ -64,8 +64,9 @@ class TrainParameters:
         """Pairs of the batch that one of several devices computes at a time; InputError where it cannot be divided."""
         parts = self.accumulate * devices
         if self.batch % parts:
+            each = f", in {self.accumulate} parts each (train.accumulate)" if self.accumulate > 1 else ""
             raise InputError(
-                f"train.batch {self.batch} cannot be divided among {devices} devices in {self.accumulate} parts each;"
+                f"train.batch {self.batch} cannot be divided among {devices} devices{each};"
                 f" make it a multiple of {parts}, or use another number of devices"
             )
         return self.batch // parts

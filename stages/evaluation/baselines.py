@@ -55,7 +55,7 @@ def _nearest_rows(queries: Float64, targets: NDArray[np.floating[Any]]) -> NDArr
     """Row of the nearest target within the cap for each query, -1 where there is none  # (K,)."""
     import torch
 
-    from kernels.nearest import nearest as search
+    from kernels.search import nearest as search
 
     def cloud(points: NDArray[Any]) -> tuple[torch.Tensor, torch.Tensor]:
         return torch.from_numpy(points.astype(np.float32)), torch.tensor([0, len(points)])

@@ -57,7 +57,7 @@ def jumping(frames: LogFrames, frame: int, votes: VoteParameters) -> NDArray[np.
         return np.zeros(len(frames.xyz(frame)), dtype=np.bool_)
     import torch
 
-    from kernels.nearest import nearest
+    from kernels.search import nearest
 
     other_SE3_ego = inverse_SE3(frames.city_SE3_ego[other]) @ frames.city_SE3_ego[frame]
     query = torch.from_numpy(transform_points(other_SE3_ego, frames.xyz(frame)).astype(np.float32))

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from models.data.logfile import log_ids
 from models.errors import InputError
 from models.training.parameters import TrainParameters
+from stages.pipeline.machine import machine_fault
 from stages.pipeline.parameters import from_mapping
 
 if TYPE_CHECKING:
@@ -139,7 +140,8 @@ def _other_ranks(run: Run) -> Iterator[None]:
     done = threading.Event()
     threading.Thread(target=_watch, args=(others, done), daemon=True).start()
     try:
-        yield
+        with _told_of_the_first(others):
+            yield
         for process in others:
             with suppress(subprocess.TimeoutExpired):  # the training is finished: one that lingers is ended below
                 process.wait(_GRACE)
@@ -150,6 +152,27 @@ def _other_ranks(run: Run) -> Iterator[None]:
         for process in others:
             process.kill()  # those that ended are not touched
             process.wait()
+
+
+@contextmanager
+def _told_of_the_first(others: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
+    """Name the process that ended first: what torch raises here is that it does not answer."""
+    try:
+        yield
+    except RuntimeError as error:
+        time.sleep(1.0)  # its connection ends a moment before it does
+        how = _failure(others)
+        if how is None or machine_fault(error):
+            raise
+        raise InputError(f"the training of another device {how}") from error
+
+
+def _failure(processes: Sequence[subprocess.Popen[bytes]]) -> str | None:
+    """How the first that failed ended; None if all run or ended well."""
+    codes = [process.returncode for process in processes if process.poll()]
+    if not codes:
+        return None
+    return f"was killed by signal {-codes[0]}" if codes[0] < 0 else "failed; its message is above"
 
 
 def _environment(rank: int, ranks: int, port: int) -> dict[str, str]:
@@ -169,12 +192,11 @@ def _environment(rank: int, ranks: int, port: int) -> dict[str, str]:
 def _watch(others: Sequence[subprocess.Popen[bytes]], done: threading.Event) -> None:
     """End this process if another failed or was killed before all is done: it would wait for that one."""
     while not done.wait(0.5):
-        failed = [process.returncode for process in others if process.poll()]
-        if not failed:
+        how = _failure(others)
+        if how is None:
             continue
         if done.wait(_GRACE):  # a failure that this process shares ends it with its own message
             return
-        how = f"was killed by signal {-failed[0]}" if failed[0] < 0 else "failed; its message is above"
         sys.stderr.write(f"error: the training of another device {how}\n")
         os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(_GRACE)

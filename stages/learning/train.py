@@ -17,6 +17,7 @@ from models.errors import InputError
 from models.training.parameters import TrainParameters
 from stages.learning.launch import Task, launch
 from stages.learning.ranks import Fit, Run, fit_on_all
+from stages.learning.unfinished import checkpoint_of, tell_of_others
 from stages.pipeline.code import code_digest, package_versions
 from stages.pipeline.compute import compute
 from stages.pipeline.digest import path_digests, value_digest
@@ -70,11 +71,12 @@ def train_here(data: Path, weights: Path, curves: Path, parameters: TrainParamet
     history = provenance(logs, parameters, device_name(device, machine.nodes * machine.devices), compiled)
     key = value_digest({**history, **_writers()})
     store = Store(machine.store / "train")
-    checkpoint = store.folder / f"{key}.checkpoint" / "last.ckpt"
+    checkpoint = checkpoint_of(store.folder, key)
     with store.in_use(), store.claim(key):
         if not store.intact(key):
             workspace = store.workspace(key)
             _drop_damaged(checkpoint)
+            tell_of_others(checkpoint, history)
             loggers = open_loggers(workspace / "curves", machine.logger, machine.store / "logs", key)
             network = fit(replace(run, checkpoint=checkpoint), loggers, logs)
             save_weights(workspace / weights.name, network, parameters.model, history)

@@ -1,5 +1,9 @@
 # SPDX-FileCopyrightText: The sceneflow authors
 # SPDX-License-Identifier: Apache-2.0
+import copy
+import pickle
+
+import numpy as np
 import pytest
 import torch
 
@@ -21,6 +25,7 @@ WHOLE = offsets_of(10)
         (CLOUD.double(), TypeError, "one dtype, got torch.float64 and torch.float32"),
         (CLOUD.T.contiguous().T, ValueError, "must be contiguous"),
         (CLOUD.to("meta"), ValueError, "got meta"),
+        (CLOUD.to_sparse(), ValueError, "must be a plain dense tensor, got layout torch.sparse_coo"),
     ],
 )
 def test_cloud(query, error, text):
@@ -48,7 +53,15 @@ def test_offsets(offsets, error, text):
 
 
 @pytest.mark.parametrize(
-    ("cap", "error"), [(-1.0, ValueError), (float("nan"), ValueError), ("2", TypeError), (True, TypeError)]
+    ("cap", "error"),
+    [
+        (-1.0, ValueError),
+        (float("nan"), ValueError),
+        (10**400, ValueError),
+        (np.float32(-1), ValueError),
+        ("2", TypeError),
+        (True, TypeError),
+    ],
 )
 def test_cap(cap, error):
     with pytest.raises(error, match="cap must be a distance in metres"):
@@ -57,6 +70,11 @@ def test_cap(cap, error):
         Search(CLOUD, WHOLE).nearest(CLOUD, WHOLE, cap)
     with pytest.raises(error, match="cap must be a distance in metres"):
         truncated_chamfer(CLOUD, CLOUD, WHOLE, WHOLE, cap)
+
+
+@pytest.mark.parametrize("cap", (np.float32(2), np.float64(2), np.int64(2), 2))
+def test_numbers_of_numpy_are_caps(cap):
+    assert nearest(CLOUD, CLOUD, WHOLE, WHOLE, cap).index.tolist() == list(range(10))
 
 
 @pytest.mark.parametrize("cap", (None, float("inf"), 1e20, 100001.0))
@@ -68,6 +86,28 @@ def test_chamfer_needs_a_finite_cap(cap):
 def test_search_of_another_cloud():
     with pytest.raises(ValueError, match="search_b was made from another tensor"):
         truncated_chamfer(CLOUD, CLOUD, WHOLE, WHOLE, 2.0, Search(CLOUD.clone(), WHOLE))
+    with pytest.raises(TypeError, match=r"search_b must be a kernels\.Search or None, got Tensor"):
+        truncated_chamfer(CLOUD, CLOUD, WHOLE, WHOLE, 2.0, CLOUD)
+    empty = torch.zeros(0, 3)  # all have the same address
+    with pytest.raises(ValueError, match="search_b was made from another tensor"):
+        truncated_chamfer(
+            empty.double(), empty.double(), offsets_of(0), offsets_of(0), 2.0, Search(empty, offsets_of(0))
+        )
+
+
+def test_a_search_is_neither_copied_nor_sent():
+    search = Search(CLOUD, WHOLE)
+    for sent in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="a Search cannot be copied or pickled: make another from the target"):
+            sent(search)
+
+
+def test_chamfer_with_a_search_of_a_changed_cloud():
+    cloud = CLOUD.clone()
+    search = Search(cloud, WHOLE)
+    cloud += 1
+    with pytest.raises(ValueError, match="the target was changed in place after this search was made"):
+        truncated_chamfer(CLOUD, cloud, WHOLE, WHOLE, 2.0, search)
 
 
 @pytest.mark.gpu

@@ -72,6 +72,14 @@ def test_a_shape_that_cannot_work_is_refused(given, text):
 
 
 @needs_nvrtc
+@pytest.mark.parametrize("arch", ("sm_50", "sm_61"))
+def test_a_gpu_older_than_volta_is_told_so(arch):
+    assert _why(build.compile_source, "", arch, layout.SHAPE) == (
+        f"the kernels need a GPU of compute capability 7.0 (Volta) or later, this one is {arch}"
+    )
+
+
+@needs_nvrtc
 def test_disk_cache(cache, monkeypatch):
     first, cached = build.machine_code("sm_90", layout.SHAPE)
     assert not cached
@@ -199,7 +207,7 @@ def test_a_failed_build_says_why():
         f"NVRTC {version} could not build the kernels for sm_90: "
         'default_program(1): error: identifier "broken" is undefined'
     )
-    assert _why(build.compile_source, build.source_text(), "sm_10", layout.SHAPE).startswith(
+    assert _why(build.compile_source, build.source_text(), "sm_71", layout.SHAPE).startswith(
         f"NVRTC {version} builds for sm_"
     )
 
@@ -240,12 +248,12 @@ def test_without_nvrtc():
 def stub(tmp_path, monkeypatch):
     """Puts a driver of a stated version in the place of libcuda; it refuses all code."""
 
-    def install(version, more):
+    def install(version, more, status=209):
         source, library = tmp_path / f"{version}.cpp", tmp_path / f"{version}.so"
         source.write_text(
             f'extern "C" int cuDriverGetVersion(int* version) {{ *version = {version}; return 0; }}\n'
             'extern "C" int cuGetErrorString(int status, const char** text) { *text = "no image"; return 0; }\n'
-            + "".join(f'extern "C" int {name}() {{ return 209; }}\n' for name in NEEDED + more)
+            + "".join(f'extern "C" int {name}() {{ return {status}; }}\n' for name in NEEDED + more)
         )
         subprocess.run(["g++", "-shared", "-fPIC", "-o", library, source], check=True)
         monkeypatch.setattr(driver, "DRIVER", str(library))
@@ -280,6 +288,16 @@ def test_a_driver_older_than_nvrtc(stub):
     )
 
 
+@needs_compiler
+def test_a_lack_of_memory_is_told_as_it_is_and_tried_again(stub, monkeypatch):
+    monkeypatch.setattr(driver, "machine_code", lambda *_: (b"code", True))
+    stub(13000, LIBRARY, status=2)
+    for _ in range(2):
+        why = _why(driver._load_once, "sm_90")
+        assert why == "the kernels were not loaded (CUDA error 2: no image)"  # the stub's text for all
+    assert not driver._failures
+
+
 @needs_nvrtc
 def test_a_failed_build_is_remembered(cache, monkeypatch):
     tries = []
@@ -297,7 +315,7 @@ def test_import_is_silent_and_loads_no_cuda_library():
         "maps = Path('/proc/self/maps')\n"
         "read = lambda: {line.split()[-1] for line in maps.read_text().splitlines() if '.so' in line}\n"
         "before = read()\n"
-        "import kernels, kernels.chamfer, kernels.nearest\n"
+        "import kernels, kernels.chamfer, kernels.search\n"
         "new = [name for name in read() - before if 'cuda' in name or 'nvrtc' in name]\n"
         "assert not new, new\n"
         "assert not torch.cuda.is_initialized()\n"

@@ -52,6 +52,17 @@ def test_value_and_gradients_equal_the_reference(case, device):
         assert (own.grad.cpu() - wanted).norm() <= 1e-5 * wanted.norm()
 
 
+def test_what_found_nothing_has_gradient_zero_under_an_infinite_one(device):
+    """A root mean square has an infinite slope where the mean is empty: no neighbour in reach, or no cloud."""
+    a = torch.tensor([[0.0, 0, 0], [9, 0, 0], [1, 1, 1]], device=device, requires_grad=True)
+    b = torch.tensor([[3.0, 4, 0], [-9, 0, 0]], device=device, requires_grad=True)
+    truncated_chamfer(a, b, offsets_of(1, 1, 1), offsets_of(1, 1, 0), cap=6.0).sqrt().sum().backward()
+    # Sample 0: sqrt(25 + 25), its gradient 2 * 2 (a - b) / (2 sqrt(50)). Samples 1 and 2 have none.
+    slope = 2 / 50**0.5
+    torch.testing.assert_close(a.grad.cpu(), torch.tensor([[-3 * slope, -4 * slope, 0], [0, 0, 0], [0, 0, 0]]))
+    torch.testing.assert_close(b.grad.cpu(), torch.tensor([[3 * slope, 4 * slope, 0], [0, 0, 0]]))
+
+
 def test_gradcheck():
     a, b = random(24, 1).double().requires_grad_(), random(30, 2).double().requires_grad_()
     offsets = offsets_of(10, 14), offsets_of(17, 13)

@@ -182,6 +182,22 @@ def test_nobody_pulls_where_the_other_cloud_is_empty(prepared):
     assert loss.tolist() == [0.0] and gradients[0].shape == (0, 3) and not gradients[1].any()
 
 
+def test_what_found_nothing_has_gradient_zero_under_an_infinite_one():
+    """As tests/kernels/test_chamfer.py: a sample in reach, one out of reach, one whose other cloud is empty."""
+    a = torch.tensor([[0.0, 0, 0], [9, 0, 0], [1, 1, 1]], requires_grad=True)
+    b = torch.tensor([[3.0, 4, 0], [-9, 0, 0]], requires_grad=True)
+    chamfer.chamfer(a, b, [0, 1, 2, 3], [0, 1, 2, 2], 6.0, None).sqrt().sum().backward()
+    slope = 2 / 50**0.5
+    torch.testing.assert_close(a.grad, torch.tensor([[-3 * slope, -4 * slope, 0], [0, 0, 0], [0, 0, 0]]))
+    torch.testing.assert_close(b.grad, torch.tensor([[3 * slope, 4 * slope, 0], [0, 0, 0]]))
+
+
+def test_chamfer_gradients_of_a_cap_whose_square_underflows():
+    a, b = torch.tensor([[1e-24, 0.0, 0.0]], requires_grad=True), torch.zeros(1, 3)
+    chamfer.chamfer(a, b, [0, 1], [0, 1], 1e-32, None).sum().backward()
+    torch.testing.assert_close(a.grad, torch.tensor([[4e-24, 0.0, 0.0]]), rtol=1e-5, atol=0)
+
+
 def test_chamfer_keeps_no_tree_for_the_backward(monkeypatch):
     trees = []
 

@@ -104,6 +104,32 @@ def test_memory_of_equally_far_points_is_bounded():
     assert_same(found, *nearest_reference(query, target, *offsets))
 
 
+def test_memory_of_queries_between_lattice_points_is_bounded():
+    """Eight equally near points each: candidate lists of all queries at once would be 300 MB."""
+    target = torch.cartesian_prod(*[torch.arange(46.0)] * 3)
+    query = torch.cartesian_prod(*[torch.arange(45.0) + 0.5] * 3)
+    offsets = offsets_of(len(query)), offsets_of(len(target))
+    tracemalloc.start()
+    try:
+        found = nearest(query, target, *offsets)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 100e6
+    assert (found.squared_distance == 0.75).all()
+    x, y, z = (query - 0.5).long().T  # the lowest row of the eight is the corner at the low end
+    assert torch.equal(found.index, (x * 46 + y) * 46 + z)
+
+
+def test_points_that_repeat_are_in_the_tree_once():
+    points = random(40, 3)
+    often = torch.cat([points, points[:1].expand(30, 3), points[1:2].expand(5, 3)])
+    search = Search(often, offsets_of(len(often)))
+    assert len(search.prepared.trees[0].points) == 40
+    found = search.nearest(points, offsets_of(40))
+    assert found.index.tolist() == list(range(40)) and not found.squared_distance.any()
+
+
 def test_a_search_of_a_changed_cloud(device):
     a, b = random(20, 1).to(device), random(30, 2).to(device)
     search = Search(b.view(30, 3), offsets_of(30))

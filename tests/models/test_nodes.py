@@ -78,7 +78,7 @@ def test_two_machines_give_the_bytes_of_two_devices(
         ({"LAUNCHER": "srun"}, "launcher is srun but this machine has no srun; use a login node, or torchrun"),
         (
             {"DEVICES": "2"},
-            r"train\.batch 2 cannot be divided among 4 devices .* make it a multiple of 4",
+            r"train\.batch 2 cannot be divided among 4 devices; make it a multiple of 4",
         ),
     ],
 )

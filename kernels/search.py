@@ -11,7 +11,7 @@ holds.
 A query that is not finite finds nothing; a target point that is not finite is never found.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from torch import Tensor
 
@@ -41,7 +41,8 @@ class Search:
     Args:
         target: (M, 3) metres, contiguous; float32, on the CPU also float64. Must not change while it is searched:
             a change in place is noticed where torch counts it (not through NumPy, `.data` or in inference mode). A GPU
-            searches it on the stream that made it; for another stream, let that one wait and keep this alive.
+            searches it on the stream that made it; for another stream, let that one wait and keep this alive. A CUDA
+            graph that searches it needs it alive, and the target unchanged, for as long as it is replayed.
         target_offsets: (B+1,) int64 on the CPU, from 0 to M, never falling.
 
     Raises:
@@ -59,8 +60,13 @@ class Search:
 
     def belongs_to(self, target: Tensor, target_offsets: list[int]) -> bool:
         """Whether this search was made from that very tensor, cut into the same samples."""
-        same = self.target.data_ptr() == target.data_ptr() and self.target.shape == target.shape
-        return same and self.offsets == target_offsets
+        kind = (target.data_ptr(), target.shape, target.dtype, target.device)
+        own = (self.target.data_ptr(), self.target.shape, self.target.dtype, self.target.device)
+        return own == kind and self.offsets == target_offsets
+
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        """A search holds addresses of its own memory, so it is neither copied nor sent: TypeError."""
+        raise TypeError("a Search cannot be copied or pickled: make another from the target")
 
     def check_unchanged(self) -> None:
         """Raise ValueError if the target was changed in place since this search was made."""
