@@ -60,6 +60,8 @@ def load_weights(path: Path) -> tuple[PillarFlow, dict[str, Any]]:
     Raises:
         InputError: The file is missing, damaged, of another schema, or its tensors do not fit its architecture.
     """
+    if path.is_dir():
+        raise InputError(f"{path} is a folder; name the weights file in it, as {path / 'flow.safetensors'}")
     if not path.exists():
         raise InputError(f"weights file {path} does not exist; run train first, or import published weights")
     try:

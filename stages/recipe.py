@@ -5,17 +5,27 @@
 import argparse
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from models.errors import InputError
 from stages.recipes.apply import arguments, changes_of, text, write
 from stages.recipes.published import RECIPES
 from stages.terminal.interrupt import run_command
 
+# What `dvc exp run` refuses: with nothing in its place it would run the pipeline as it is.
+REFUSED = "--no-such-recipe"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        sys.stdout.write(f"{REFUSED}\n")
+        super().error(message)
+
 
 def main() -> None:
     """Print or write one recipe, or list them."""
     listing = "\n".join(f"  {recipe.name:13} {recipe.about}" for recipe in RECIPES)
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="python -m stages.recipe",
         description=__doc__,
         epilog=f"recipes:\n{listing}",
@@ -34,6 +44,7 @@ def main() -> None:
         else:
             sys.stdout.write(" ".join(arguments(changes)) + "\n")
     except InputError as error:
+        sys.stdout.write(f"{REFUSED}\n")
         sys.exit(f"error: {error}")
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from models.architecture import Precision
 from models.data.logfile import LogColumns, LogFrames
+from models.errors import InputError
 from stages.frames.write import write_columns
 from stages.labels.inputs import required
 from stages.pipeline.digest import file_digest
@@ -50,9 +51,29 @@ def predict_tasks(split: str, weights: Path) -> tuple[list[LogTask], bool]:
     device = choose_device(compute().device)
     arguments = {"device": device, "device_name": device_name(device)}
     tasks = split_tasks(split, ("frames", "ground"))
-    file = weights if weights.suffix == ".safetensors" else weights / "flow.safetensors"
+    file = weights_file(weights) if tasks else weights
     with_weights = [replace(task, inputs={**task.inputs, "weights": file}, arguments=arguments) for task in tasks]
     return with_weights, device == "cuda"
+
+
+def weights_file(weights: Path) -> Path:
+    """The file that `predict.weights` names.
+
+    Args:
+        weights: a weights file, or a folder that holds flow.safetensors.
+
+    Raises:
+        InputError: it is neither.
+    """
+    file = weights / "flow.safetensors" if weights.is_dir() else weights
+    if file.suffix == ".safetensors" and file.is_file():
+        return file
+    if file.is_file():
+        raise InputError(
+            f"predict.weights {weights} is no weights file (.safetensors);"
+            f" of a checkpoint `python -m stages.weights import {weights} FILE.safetensors` makes one"
+        )
+    raise InputError(f"predict.weights {file} does not exist; run `dvc repro`, or name a weights file in the project")
 
 
 def predict_file(

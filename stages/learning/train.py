@@ -73,10 +73,13 @@ def train_here(data: Path, weights: Path, curves: Path, parameters: TrainParamet
     store = Store(machine.store / "train")
     checkpoint = checkpoint_of(store.folder, key)
     with store.in_use(), store.claim(key):
-        if not store.intact(key):
+        if store.intact(key):
+            sys.stderr.write("train: these weights were trained before, and are in the store\n")
+        else:
             workspace = store.workspace(key)
             _drop_damaged(checkpoint)
             tell_of_others(checkpoint, history)
+            _tell_of_the_batch(parameters, logs)
             loggers = open_loggers(workspace / "curves", machine.logger, machine.store / "logs", key)
             network = fit(replace(run, checkpoint=checkpoint), loggers, logs)
             save_weights(workspace / weights.name, network, parameters.model, history)
@@ -86,6 +89,14 @@ def train_here(data: Path, weights: Path, curves: Path, parameters: TrainParamet
             remove(target)
             target.parent.mkdir(parents=True, exist_ok=True)
             link(source, target)
+
+
+def _tell_of_the_batch(parameters: TrainParameters, logs: Sequence[TrainLog]) -> None:
+    pairs = sum(len(log.pairs()) for log in logs)
+    if parameters.batch > pairs:
+        sys.stderr.write(
+            f"note: train.batch is {parameters.batch} and there are {pairs} pairs: each epoch is one step\n"
+        )
 
 
 def _drop_damaged(checkpoint: Path) -> None:

@@ -30,6 +30,7 @@ def tell_of_others(checkpoint: Path, history: Mapping[str, Any]) -> None:
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     (checkpoint.parent / _ABOUT).write_text(json.dumps(history))
     if checkpoint.exists():
+        sys.stderr.write("train: goes on from its last checkpoint\n")
         return
     for other in sorted(checkpoint.parent.parent.glob(f"*.checkpoint/{CHECKPOINT}")):
         machine = _machine_alone_differs(other.parent / _ABOUT, history)

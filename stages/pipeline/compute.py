@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ _CHOICES = {
     "logger": ("none", "tensorboard", "wandb"),
     "launcher": ("none", "srun", "torchrun"),
 }
+_OTHERS = ("SCENEFLOW_KERNEL_CACHE", "SCENEFLOW_LAUNCH")  # variables that are no settings
 _MEMORY_GIB = 2.0  # what a worker takes at most (docs/scale.md), with a margin
 _SLURM_WORKERS = 8
 
@@ -110,6 +112,7 @@ def compute() -> Compute:
     Raises:
         InputError: naming the setting that is unknown or senseless.
     """
+    _refuse_unknown_variables()
     file = _read(project_root() / "compute.yaml")
     values = {name: os.environ.get(variable) or file.get(name) for name, variable in _VARIABLES.items()}
     executor = _choice("executor", values["executor"])
@@ -132,6 +135,17 @@ def compute() -> Compute:
         threads=threads,
         slurm=_slurm(_mapping("slurm", file.get("slurm"))),
     )
+
+
+def _refuse_unknown_variables() -> None:
+    """A misspelled name would leave the default in force without a word."""
+    prefix = "SCENEFLOW_"
+    known = [name.removeprefix(prefix) for name in (*_VARIABLES.values(), *_OTHERS) if name.startswith(prefix)]
+    for name in sorted(os.environ):
+        if name.startswith(prefix) and name.removeprefix(prefix) not in known:
+            near = get_close_matches(name.removeprefix(prefix), known, 1)
+            hint = f"; did you mean {prefix}{near[0]}?" if near else "; docs/compute.md lists those there are"
+            raise InputError(f"the environment has an unknown setting {name}{hint}")
 
 
 def _or(value: object, default: object) -> object:

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Small cases for the compute sanitizer: `compute-sanitizer --tool memcheck python -m tests.kernels.sanitize`.
 
-Set PYTORCH_NO_CUDA_MEMORY_CACHING=1, so that an access past a tensor is one past an allocation. The arrays of a call share one
-allocation: what runs from one of them into the next is not seen.
+Set PYTORCH_NO_CUDA_MEMORY_CACHING=1, so that an access past a tensor is one past an allocation. The arrays of a call
+share one allocation: what runs from one of them into the next is not seen.
 """
 
 import torch

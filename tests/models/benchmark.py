@@ -48,7 +48,7 @@ class Bench:
     def __init__(self, device: str, copies: int, voxel: float, thin: int, repeats: int) -> None:
         self.device, self.copies, self.voxel, self.repeats = device, copies, voxel, repeats
         self.name = device_name(device) if device == "cuda" else cpu_name(torch.get_num_threads())
-        stored = np.load(Path(os.environ["AV2_ROOT"]) / "pair_88k.npz")
+        stored = np.load(stored_pair())
         self.pair = [stored[name][::thin].astype(np.float32) for name in ("pc0", "pc1")]
         grid = self.architecture().grid()
         self.samples = [labelled(self.pair, 2 * np.pi * copy / 16, grid) for copy in range(copies)]
@@ -66,6 +66,14 @@ class Bench:
 
     def row(self, case: str, samples: list[float], unit: str, **more: Any) -> dict[str, Any]:
         return row(case, samples, unit, self.name, **more)
+
+
+def stored_pair() -> Path:
+    """The file of the pair; ends the process with a sentence where there is none."""
+    file = Path(os.environ.get("AV2_ROOT", "")) / "pair_88k.npz"
+    if not file.is_file():
+        sys.exit(f"error: {file} does not exist; AV2_ROOT must hold pair_88k.npz (docs/training.md, Figures)")
+    return file
 
 
 def turned(points: NDArray[np.float32], angle: float) -> NDArray[np.float32]:

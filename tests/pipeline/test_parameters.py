@@ -178,6 +178,11 @@ def test_the_machines_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     (tmp_path / "compute.yaml").write_text("wokers: 3\n")
     with pytest.raises(InputError, match="unknown setting 'wokers'"):
         compute()
+    for name, hint in (("SCENEFLOW_DEVCE", "did you mean SCENEFLOW_DEVICE"), ("SCENEFLOW_X", "docs/compute.md lists")):
+        with monkeypatch.context() as set_wrongly:
+            set_wrongly.setenv(name, "cuda")
+            with pytest.raises(InputError, match=f"the environment has an unknown setting {name}; {hint}"):
+                compute()
     monkeypatch.setenv("AV2_ROOT", "../av2")  # of the project, also where an experiment runs in a workspace of its own
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "project"))
     assert compute().av2_root == tmp_path / "project/../av2"

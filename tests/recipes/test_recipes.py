@@ -199,3 +199,4 @@ def test_command(file: Path) -> None:
     assert read_parameters("train", TrainParameters, file).loss == "ff3d"
     refused = run("zeroflow")
     assert refused.returncode == 1 and refused.stderr.startswith("error: recipe zeroflow needs --teacher")
+    assert refused.stdout == run("no-such").stdout == "--no-such-recipe\n"  # or DVC would run what there is
