@@ -12,7 +12,10 @@ import time
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import pytest
+
 from models.training.parameters import TrainParameters
+from stages.learning.unfinished import checkpoint_of, tell_of_others
 from stages.pipeline.code import ROOT
 
 RUN = """
@@ -32,9 +35,9 @@ except InputError as error:
 """
 
 
-def start(data: Path, out: Path, parameters: TrainParameters, devices: int = 2) -> subprocess.Popen[str]:
-    """Train on several devices of the CPU."""
-    settings = {"STORE": f"{out}-store", "DEVICE": "cpu", "DEVICES": str(devices)}
+def start(data: Path, out: Path, parameters: TrainParameters) -> subprocess.Popen[str]:
+    """Train on two devices of the CPU."""
+    settings = {"STORE": f"{out}-store", "DEVICE": "cpu", "DEVICES": "2"}
     environment = {f"SCENEFLOW_{name}": value for name, value in settings.items()}
     return subprocess.Popen(
         [sys.executable, "-c", RUN, str(data), str(out), json.dumps(asdict(parameters))],
@@ -57,11 +60,8 @@ def first_checkpoint(process: subprocess.Popen[str], out: Path) -> None:
         time.sleep(0.05)
 
 
-def test_a_sigterm_to_the_first_process_ends_both_and_another_number_of_devices_is_told(
-    data: Path, tmp_path: Path, parameters: TrainParameters
-) -> None:
-    endless = replace(parameters, batch=4, epochs=2000, held_out=0.0)
-    process = start(data, tmp_path / "out", endless)
+def test_a_sigterm_to_the_first_process_ends_both(data: Path, tmp_path: Path, parameters: TrainParameters) -> None:
+    process = start(data, tmp_path / "out", replace(parameters, batch=4, epochs=2000, held_out=0.0))
     first_checkpoint(process, tmp_path / "out")
     others = children(process.pid)
     assert others
@@ -69,22 +69,10 @@ def test_a_sigterm_to_the_first_process_ends_both_and_another_number_of_devices_
     _, told = process.communicate(timeout=30)
     assert process.returncode == 130
     assert "train was interrupted; what is finished is kept" in told
-    assert "note:" not in told
     deadline = time.monotonic() + 30
     while any(Path(f"/proc/{other}").exists() for other in others):
         assert time.monotonic() < deadline, "the other process outlives the first"
         time.sleep(0.1)
-
-    alone = start(data, tmp_path / "out", endless, devices=1)
-    assert alone.stderr is not None
-    line = alone.stderr.readline()
-    alone.kill()
-    alone.communicate()
-    assert re.fullmatch(
-        r"note: this training was begun on 2 x (cpu \w+) and goes on there alone; on \1 it begins anew"
-        r" \(both stay in the store\)\n",
-        line,
-    )
 
 
 def test_the_first_process_names_another_that_was_killed(
@@ -108,3 +96,20 @@ def test_the_bar_counts_steps_and_not_their_parts(data: Path, tmp_path: Path, pa
     assert bars[-1][0] == bars[-1][1] > 3
     assert all(done <= total for done, total in bars)
     assert not re.search(r"\d+step \[", told)  # so it shows one that has gone beyond its total
+
+
+def test_a_training_that_was_begun_on_other_devices_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    history = {"parameters": {"range": (1, 2)}, "data": "d", "device": "2 x cpu AVX2"}
+    two, other, alone = (checkpoint_of(tmp_path, key) for key in ("two", "other", "alone"))
+    tell_of_others(two, history)
+    two.touch()
+    tell_of_others(other, {**history, "data": "e"})
+    other.touch()
+    assert capsys.readouterr().err == ""
+    tell_of_others(alone, {**history, "device": "cpu AVX2"})
+    assert capsys.readouterr().err == (
+        "note: this training was begun on 2 x cpu AVX2 and goes on there alone; on cpu AVX2 it begins anew"
+        " (both stay in the store)\n"
+    )
+    tell_of_others(two, history)
+    assert capsys.readouterr().err == "train: goes on from its last checkpoint\n"
