@@ -23,10 +23,11 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from kernels import Search, nearest_both, truncated_chamfer
-from tests.kernels.clouds import offsets_of, real_pair
+from tests.kernels.clouds import offsets_of
 from tests.kernels.rivals import RADIUS, RIVALS
 from tests.kernels.scenes import Scene, batch, scene, scenes
 from tests.kernels.timing import cpu_name, failed, in_graph, on_cpu, on_gpu, on_host, row, shown, write_rows
+from tests.pair import stored_pair
 
 Rows = list[dict[str, Any]]
 FIRST_CALL = """
@@ -149,7 +150,10 @@ def main() -> None:
     parser.add_argument("output", type=Path, nargs="?", help="file to write; rows of other cases in it stay")
     parser.add_argument("--only", nargs="+", choices=("search", "chamfer", "first_call", "rivals", "cpu"))
     given = parser.parse_args()
-    a, b = real_pair()
+    try:
+        a, b = (torch.from_numpy(points) for points in stored_pair())
+    except FileNotFoundError as error:
+        sys.exit(f"error: {error} (docs/nearest-neighbour.md)")
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
     groups: dict[str, Callable[[], Iterable[dict[str, Any]]]] = {
         "search": lambda: search_rows(device, a, b),

@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Clouds that a search finds hard, and the real pair."""
 
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
+
+from tests.pair import stored_pair
 
 Pair = tuple[Tensor, Tensor]
 
@@ -141,8 +141,8 @@ CASES: dict[str, Callable[[], Pair]] = {
 
 def real_pair() -> Pair:
     """Two consecutive sweeps without ground, about 88,000 points each."""
-    root = os.environ.get("AV2_ROOT")
-    if not root or not (Path(root) / "pair_88k.npz").exists():
-        pytest.skip("AV2_ROOT is not set to a folder that holds pair_88k.npz")
-    with np.load(Path(root) / "pair_88k.npz") as arrays:
-        return tuple(torch.from_numpy(arrays[name].astype(np.float32)) for name in ("pc0", "pc1"))  # type: ignore[return-value]
+    try:
+        a, b = stored_pair()
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    return torch.from_numpy(a), torch.from_numpy(b)

@@ -90,16 +90,20 @@ def test_more_samples_than_one_launch_holds(device):
     assert_same(b_to_a, *nearest_reference(b, a, b_offsets, a_offsets, 1.0))
 
 
+def nearest_and_memory(*given):
+    """The answer, and the most memory that Python and NumPy held on the way, bytes."""
+    tracemalloc.start()
+    try:
+        return nearest(*given), tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
 def test_memory_of_equally_far_points_is_bounded():
     """Queries in the middle of a sphere: lists of all points for 256 queries at once would be 300 MB."""
     query, target = random(256, 16, 1e-5), torch.nn.functional.normalize(random(30_000, 17)) * 50
     offsets = offsets_of(200, 56), offsets_of(30_000, 0)
-    tracemalloc.start()
-    try:
-        found = nearest(query, target, *offsets)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    found, peak = nearest_and_memory(query, target, *offsets)
     assert peak < 128e6
     assert_same(found, *nearest_reference(query, target, *offsets))
 
@@ -109,12 +113,7 @@ def test_memory_of_queries_between_lattice_points_is_bounded():
     target = torch.cartesian_prod(*[torch.arange(46.0)] * 3)
     query = torch.cartesian_prod(*[torch.arange(45.0) + 0.5] * 3)
     offsets = offsets_of(len(query)), offsets_of(len(target))
-    tracemalloc.start()
-    try:
-        found = nearest(query, target, *offsets)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
+    found, peak = nearest_and_memory(query, target, *offsets)
     assert peak < 100e6
     assert (found.squared_distance == 0.75).all()
     x, y, z = (query - 0.5).long().T  # the lowest row of the eight is the corner at the low end

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -35,6 +34,7 @@ from tests.kernels.timing import cpu_name, failed, on_cpu, on_gpu, row, shown, w
 from tests.models.loading import loading_rows
 from tests.models.profile import profile_rows
 from tests.models.recipe import training_parameters
+from tests.pair import stored_pair
 
 Rows = list[dict[str, Any]]
 PUBLISHED = (-51.2, -51.2, -3.0, 51.2, 51.2, 3.0)
@@ -48,8 +48,7 @@ class Bench:
     def __init__(self, device: str, copies: int, voxel: float, thin: int, repeats: int) -> None:
         self.device, self.copies, self.voxel, self.repeats = device, copies, voxel, repeats
         self.name = device_name(device) if device == "cuda" else cpu_name(torch.get_num_threads())
-        stored = np.load(stored_pair())
-        self.pair = [stored[name][::thin].astype(np.float32) for name in ("pc0", "pc1")]
+        self.pair = [points[::thin] for points in stored_pair()]
         grid = self.architecture().grid()
         self.samples = [labelled(self.pair, 2 * np.pi * copy / 16, grid) for copy in range(copies)]
         self.batch = self.batch_of(copies)
@@ -66,14 +65,6 @@ class Bench:
 
     def row(self, case: str, samples: list[float], unit: str, **more: Any) -> dict[str, Any]:
         return row(case, samples, unit, self.name, **more)
-
-
-def stored_pair() -> Path:
-    """The file of the pair; ends the process with a sentence where there is none."""
-    file = Path(os.environ.get("AV2_ROOT", "")) / "pair_88k.npz"
-    if not file.is_file():
-        sys.exit(f"error: {file} does not exist; AV2_ROOT must hold pair_88k.npz (docs/training.md, Figures)")
-    return file
 
 
 def turned(points: NDArray[np.float32], angle: float) -> NDArray[np.float32]:
@@ -264,7 +255,10 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", help="names of parts, or beginnings of them")
     given = parser.parse_args()
     prepare(given.device)
-    bench = Bench(given.device, given.batch, given.voxel, given.thin, given.repeats)
+    try:
+        bench = Bench(given.device, given.batch, given.voxel, given.thin, given.repeats)
+    except FileNotFoundError as error:
+        sys.exit(f"error: {error} (docs/training.md, Figures)")
     rows: Rows = []
     for name, part in cases(bench):
         if given.only and not any(name.startswith(wanted) for wanted in given.only):

@@ -1,50 +1,21 @@
 # SPDX-FileCopyrightText: The sceneflow authors
 # SPDX-License-Identifier: Apache-2.0
-"""What a training on several devices tells and obeys: signals, a bar of whole steps, where it began before."""
+"""What a training tells and obeys: signals, a bar of whole steps, what it finds in the store."""
 
-import json
 import os
 import re
 import signal
 import subprocess
-import sys
 import time
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from models.training.parameters import TrainParameters
-from stages.learning.unfinished import checkpoint_of, tell_of_others
-from stages.pipeline.code import ROOT
-
-RUN = """
-import json, sys
-from pathlib import Path
-from models.errors import InputError
-from models.training.parameters import TrainParameters
 from stages.learning.train import train_flow
-from stages.pipeline.ending import end_on_signals
-from stages.pipeline.parameters import from_mapping
-end_on_signals("train")
-parameters = from_mapping("train", TrainParameters, json.loads(sys.argv[3]))
-try:
-    train_flow(Path(sys.argv[1]), Path(sys.argv[2]) / "flow.safetensors", Path(sys.argv[2]) / "curves", parameters)
-except InputError as error:
-    sys.exit(f"error: {error}")
-"""
-
-
-def start(data: Path, out: Path, parameters: TrainParameters) -> subprocess.Popen[str]:
-    """Train on two devices of the CPU."""
-    settings = {"STORE": f"{out}-store", "DEVICE": "cpu", "DEVICES": "2"}
-    environment = {f"SCENEFLOW_{name}": value for name, value in settings.items()}
-    return subprocess.Popen(
-        [sys.executable, "-c", RUN, str(data), str(out), json.dumps(asdict(parameters))],
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+from stages.learning.unfinished import checkpoint_of, tell_of_others
+from tests.models.processes import start_training
 
 
 def children(process: int) -> list[int]:
@@ -61,7 +32,7 @@ def first_checkpoint(process: subprocess.Popen[str], out: Path) -> None:
 
 
 def test_a_sigterm_to_the_first_process_ends_both(data: Path, tmp_path: Path, parameters: TrainParameters) -> None:
-    process = start(data, tmp_path / "out", replace(parameters, batch=4, epochs=2000, held_out=0.0))
+    process = start_training(data, tmp_path / "out", replace(parameters, batch=4, epochs=2000, held_out=0.0), devices=2)
     first_checkpoint(process, tmp_path / "out")
     others = children(process.pid)
     assert others
@@ -78,7 +49,7 @@ def test_a_sigterm_to_the_first_process_ends_both(data: Path, tmp_path: Path, pa
 def test_the_first_process_names_another_that_was_killed(
     data: Path, tmp_path: Path, parameters: TrainParameters
 ) -> None:
-    process = start(data, tmp_path / "out", replace(parameters, batch=4, epochs=2000, held_out=0.0))
+    process = start_training(data, tmp_path / "out", replace(parameters, batch=4, epochs=2000, held_out=0.0), devices=2)
     first_checkpoint(process, tmp_path / "out")
     (other,) = children(process.pid)
     os.kill(other, signal.SIGKILL)
@@ -89,7 +60,8 @@ def test_the_first_process_names_another_that_was_killed(
 
 
 def test_the_bar_counts_steps_and_not_their_parts(data: Path, tmp_path: Path, parameters: TrainParameters) -> None:
-    process = start(data, tmp_path / "out", replace(parameters, batch=4, accumulate=2, epochs=3, held_out=0.0))
+    in_parts = replace(parameters, batch=4, accumulate=2, epochs=3, held_out=0.0)
+    process = start_training(data, tmp_path / "out", in_parts, devices=2)
     _, told = process.communicate(timeout=120)
     assert process.returncode == 0, told[-2000:]
     bars = [(int(done), int(total)) for done, total in re.findall(r"(\d+)/(\d+) \[", told)]
@@ -113,3 +85,20 @@ def test_a_training_that_was_begun_on_other_devices_is_told(tmp_path: Path, caps
     )
     tell_of_others(two, history)
     assert capsys.readouterr().err == "train: goes on from its last checkpoint\n"
+
+
+def test_a_batch_beyond_all_pairs_and_a_finished_training_are_told(
+    data: Path,
+    tmp_path: Path,
+    parameters: TrainParameters,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("SCENEFLOW_STORE", str(tmp_path / "store"))
+    monkeypatch.setenv("SCENEFLOW_DEVICE", "cpu")
+    large = replace(parameters, batch=1000, epochs=1)
+    train_flow(data, tmp_path / "a/flow.safetensors", tmp_path / "a/curves", large)
+    assert "note: train.batch is 1000 and there are " in capsys.readouterr().err
+    train_flow(data, tmp_path / "b/flow.safetensors", tmp_path / "b/curves", large)
+    assert capsys.readouterr().err == "train: these weights were trained before, and are in the store\n"
+    assert (tmp_path / "a/flow.safetensors").read_bytes() == (tmp_path / "b/flow.safetensors").read_bytes()

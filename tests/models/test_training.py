@@ -34,31 +34,13 @@ from models.training.schedule import ScheduleParameters, factor
 from models.weights import load_weights, save_weights
 from stages.learning.train import train_flow
 from stages.pipeline.parameters import from_mapping
-
-RUN = """
-import json, sys
-from pathlib import Path
-from models.training.parameters import TrainParameters
-from stages.learning.train import train_flow
-from stages.pipeline.parameters import from_mapping
-parameters = from_mapping("train", TrainParameters, json.loads(sys.argv[3]))
-train_flow(Path(sys.argv[1]), Path(sys.argv[2]) / "flow.safetensors", Path(sys.argv[2]) / "curves", parameters)
-"""
+from tests.models.processes import start_training
 
 
 @pytest.fixture(autouse=True)
 def _scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SCENEFLOW_STORE", str(tmp_path / "scratch"))
     monkeypatch.setenv("SCENEFLOW_DEVICE", "cpu")
-
-
-def start(data: Path, out: Path, parameters: TrainParameters) -> subprocess.Popen[bytes]:
-    """Train in a process of its own with a store beside `out`."""
-    return subprocess.Popen(
-        [sys.executable, "-c", RUN, str(data), str(out), json.dumps(asdict(parameters))],
-        env={**os.environ, "SCENEFLOW_STORE": f"{out}-store"},
-        stderr=subprocess.DEVNULL,
-    )
 
 
 def logs_of(data: Path) -> list[TrainLog]:
@@ -91,9 +73,10 @@ def test_workers_that_read_ahead_train_the_same_weights(
 def test_killed_training_resumes_to_the_same_bytes(data: Path, tmp_path: Path, parameters: TrainParameters) -> None:
     """Also: two trainings give the same bytes, and leave no checkpoint."""
     parameters = replace(parameters, epochs=12, ema=0.9)
-    assert start(data, tmp_path / "whole", parameters).wait() == 0
+    assert start_training(data, tmp_path / "whole", parameters, stderr=subprocess.DEVNULL).wait() == 0
     assert list((tmp_path / "whole-store").rglob("*.ckpt")) == []
-    killed, store = start(data, tmp_path / "killed", parameters), tmp_path / "killed-store"
+    killed = start_training(data, tmp_path / "killed", parameters, stderr=subprocess.DEVNULL)
+    store = tmp_path / "killed-store"
     while not list(store.rglob("last.ckpt")):
         assert killed.poll() is None, "ended before its first checkpoint"
         time.sleep(0.002)
@@ -102,7 +85,7 @@ def test_killed_training_resumes_to_the_same_bytes(data: Path, tmp_path: Path, p
     assert not (tmp_path / "killed/flow.safetensors").exists()
     checkpoint = next(store.rglob("last.ckpt"))
     assert torch.load(checkpoint, weights_only=True)["epoch"] < 11
-    assert start(data, tmp_path / "killed", parameters).wait() == 0
+    assert start_training(data, tmp_path / "killed", parameters, stderr=subprocess.DEVNULL).wait() == 0
     assert files(tmp_path / "killed") == files(tmp_path / "whole")
     assert list(store.rglob("*.ckpt")) == []
 
