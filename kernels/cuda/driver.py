@@ -52,7 +52,7 @@ def _explain(status: int) -> str:
 def kernels_for(device: torch.device) -> tuple[dict[str, int], int, int]:
     """Kernels by name, the context, and how many blocks of `build` fit on a device at once.
 
-    Built and loaded at the first call; a failure is remembered.
+    Built and loaded at the first call; a failure is remembered, unless it may pass, as a lack of memory.
 
     Raises:
         RuntimeError: they cannot be built or loaded on this machine; one sentence says why.
@@ -99,8 +99,8 @@ def _load_once(arch: str) -> dict[str, int]:
         try:
             code, _ = machine_code(arch, SHAPE)
             _modules[key] = load(code, arch, KERNELS)
-        except _MayPass as error:
-            raise RuntimeError(str(error)) from error
+        except _MayPass:
+            raise
         except RuntimeError as error:
             _failures[key] = str(error)
             raise

@@ -55,7 +55,7 @@ def read_pair(frames: LogFrames, ground: NDArray[np.bool_], frame: int, sweeps: 
     rows0 = np.flatnonzero(~ground[frames.span(frame)])
     rows1 = np.flatnonzero(~ground[frames.span(frame + 1)])
     points0 = moved(frames.ego1_SE3_ego0(frame), _points(frames, frame, rows0))
-    points1 = _points(frames, frame + 1, rows1).astype(np.float32, copy=False)
+    points1 = _points(frames, frame + 1, rows1)
     pair = SweepPair(points0, points1, rows0, rows1)
     return pair if sweeps == 2 else _with_before(pair, frames, ground, frame)
 
@@ -68,25 +68,27 @@ def _with_before(pair: SweepPair, frames: LogFrames, ground: NDArray[np.bool_], 
     return replace(pair, before=points, rows_before=rows, frame_before=earlier)
 
 
-def moved(dst_SE3_src: NDArray[np.float64], points: NDArray[np.floating[Any]]) -> Float32:
-    """Points (N, 3) of frame src in frame dst, m, computed in float64.
+def moved(dst_SE3_src: NDArray[np.float64], points: Float32) -> Float32:
+    """Points (N, 3) of frame src in frame dst, m, both by columns in memory.
 
-    By columns and not as a product of matrices: a BLAS starts threads for it, which wait for each other where several
-    loaders share the cores (100 ms a sweep instead of half a millisecond). The result lies in memory by columns too.
+    In float32 by what the motion adds to a point, which rounds as finely as the points themselves: between two
+    sweeps a point moves by a few metres. Not as a product of matrices: a BLAS starts threads for it, which wait for
+    each other where several loaders share the cores (100 ms a sweep instead of a quarter of a millisecond).
     """
-    x, y, z = points.T.astype(np.float64, order="C")
+    added = (dst_SE3_src - np.eye(4)).astype(np.float32)
+    x, y, z = points.T
     result = np.empty((3, len(points)), dtype=np.float32)
-    for row, (a, b, c, shift) in zip(result, dst_SE3_src[:3], strict=True):
-        total = x * a
-        total += y * b
-        total += z * c
-        total += shift
-        row[:] = total
+    for row, own, (a, b, c, shift) in zip(result, (x, y, z), added[:3], strict=True):
+        np.multiply(x, a, out=row)
+        row += y * b
+        row += z * c
+        row += shift
+        row += own
     return result.T
 
 
-def _points(frames: LogFrames, frame: int, rows: NDArray[np.int64]) -> NDArray[np.floating[Any]]:
-    """Some points of a sweep, halves as float32, by columns in memory: what comes after works on one at a time.
+def _points(frames: LogFrames, frame: int, rows: NDArray[np.int64]) -> Float32:
+    """Some points of a sweep, by columns in memory: what comes after works on one at a time.
 
     A pair is read for every sample, so by the fastest ways.
     """
@@ -96,10 +98,9 @@ def _points(frames: LogFrames, frame: int, rows: NDArray[np.int64]) -> NDArray[n
             f"log {frames.log_id}: sweep {frame} of {frames.path} holds a point that is not finite;"
             " run ingest again on sound raw data"
         )
-    columns = np.ascontiguousarray(points.take(rows, axis=0).T)  # take: a quarter of the time of points[rows]
-    if columns.dtype == np.float16:
-        columns = torch.from_numpy(columns).float().numpy()  # a twentieth of the time of astype
-    return columns.T
+    columns = torch.from_numpy(np.array(points.T, order="C")).float()  # a twentieth of the time of NumPy's astype
+    kept: Float32 = columns.index_select(1, torch.from_numpy(rows)).numpy()  # half the time of points[rows], and more
+    return kept.T
 
 
 def _all_finite(points: NDArray[np.floating[Any]]) -> bool:

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from models.data.augment import AugmentParameters, draw
 from models.data.labels import TrainLog, open_logs
 from models.data.module import EpochSampler, PairData, PairDataset, changed, split_pairs
-from models.data.pairs import _all_finite
+from models.data.pairs import _all_finite, moved
 from models.data.samples import Sample, collate
 from models.errors import InputError
+from models.geometry import make_SE3, transform_points
 from models.grid import Grid
 from stages.frames.write import write_columns
 from tests.models.synthetic import write_log
@@ -36,6 +37,19 @@ def test_static_points_lie_still_in_the_frame_of_the_second_sweep(data: Path) ->
     static1 = sample.points1[sample.labels1 == 0]
     assert len(static0) == len(static1) == 300  # ground is gone
     np.testing.assert_allclose(static0, static1, atol=0.02)  # float16 storage
+
+
+def test_ego_motion_is_removed_exactly_but_for_rounding() -> None:
+    turn = np.array([[0.0, -1, 0, 10], [1, 0, 0, -20], [0, 0, 1, 0.5], [0, 0, 0, 1]])
+    points = np.array([[1, 2, 3], [-4, 8, 0.25]], dtype=np.float32)
+    np.testing.assert_array_equal(moved(turn, points), [[8, -19, 3.5], [2, -24, 0.75]])
+
+    random = np.random.default_rng(0)
+    sweep = random.uniform([-200, -200, -5], [200, 200, 40], (20_000, 3)).astype(np.float32)
+    c, s = np.cos(0.05), np.sin(0.05)
+    motion = make_SE3([[c, -s, 0], [s, c, 0], [0, 0, 1]], [2.7, -0.1, 0.02])
+    rounding = np.spacing(np.float32(200))  # of a coordinate, m: half of it by the sum, the rest by what is added
+    np.testing.assert_allclose(moved(motion, sweep), transform_points(motion, sweep), rtol=0, atol=rounding)
 
 
 def test_truth_becomes_residual_flow(data: Path) -> None:
