@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What only a GPU can show: same bits in every run, graphs, streams, no waiting, several devices."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -55,6 +57,30 @@ def test_no_synchronisation():
         torch.cuda.set_sync_debug_mode("default")
 
 
+def test_returns_while_the_device_is_busy():
+    """A wait that torch does not see, as one by the driver itself, would end only after the sleep."""
+    given = hard_batch()
+    search = Search(given[1], given[3])
+    done = torch.cuda.Event()
+    for cycles in (1, 4_000_000_000):  # once without, so that memory is there; then two seconds and more
+        torch.cuda.synchronize()
+        torch.cuda._sleep(cycles)
+        step(*given)
+        search.nearest(given[0], given[2])
+        done.record()
+    assert not done.query()
+    torch.cuda.synchronize()
+
+
+def test_a_thread_that_never_used_the_device():
+    given = hard_batch()
+    expected = step(*given)
+    with ThreadPoolExecutor(4) as threads:
+        for found in threads.map(lambda _: step(*given), range(16)):
+            for one, wanted in zip(found, expected, strict=True):
+                assert torch.equal(one, wanted)
+
+
 def test_graph_replay():
     a, b, a_offsets, b_offsets = hard_batch()
     other = a + 0.25
@@ -73,6 +99,22 @@ def test_graph_replay():
         graph.replay()
         for one, wanted in zip(captured, results, strict=True):
             assert torch.equal(one, wanted)
+
+
+def test_graph_replay_of_a_prepared_search():
+    a, b, a_offsets, b_offsets = hard_batch()
+    search = Search(b, b_offsets)
+    expected = [search.nearest(cloud, a_offsets, 1.0) for cloud in (a, a + 0.25)]
+    still = a.clone()
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        captured = search.nearest(still, a_offsets, 1.0)
+    for content, wanted in ((a + 0.25, expected[1]), (a, expected[0])):
+        still.copy_(content)
+        graph.replay()
+        assert torch.equal(captured.index, wanted.index)
+        assert torch.equal(captured.squared_distance, wanted.squared_distance)
 
 
 def test_runs_on_the_current_stream():
