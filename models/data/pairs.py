@@ -75,16 +75,12 @@ def moved(dst_SE3_src: NDArray[np.float64], points: Float32) -> Float32:
     sweeps a point moves by a few metres. Not as a product of matrices: a BLAS starts threads for it, which wait for
     each other where several loaders share the cores (100 ms a sweep instead of a quarter of a millisecond).
     """
-    added = (dst_SE3_src - np.eye(4)).astype(np.float32)
-    x, y, z = points.T
-    result = np.empty((3, len(points)), dtype=np.float32)
-    for row, own, (a, b, c, shift) in zip(result, (x, y, z), added[:3], strict=True):
-        np.multiply(x, a, out=row)
-        row += y * b
-        row += z * c
-        row += shift
-        row += own
-    return result.T
+    x, y, z = columns = torch.from_numpy(points.T)
+    added = torch.from_numpy((dst_SE3_src - np.eye(4)).astype(np.float32))
+    a, b, c, shift = added[:3, :, None].unbind(1)  # (3, 1) each
+    change = (a * x).add_(shift).addcmul_(b, y).addcmul_(c, z)  # (3, N)
+    result: Float32 = change.add_(columns).numpy().T
+    return result
 
 
 def _points(frames: LogFrames, frame: int, rows: NDArray[np.int64]) -> Float32:

@@ -135,18 +135,22 @@ def step_rows(bench: Bench, case: str, architecture: Architecture, precision: st
 
 
 def memory_rows(bench: Bench) -> Rows:
-    """The most memory of a step by batch, network and precision; where it does not fit the row says so."""
+    """The most memory of a step by batch, network and precision; where it does not fit the row says so.
+
+    Not of the first step, which tries ways to convolve with as much memory as is free and then gives it back.
+    """
     if bench.device != "cuda":
         return []
     rows: Rows = []
     for kind, precision, copies in itertools.product(("deflow", "fastflow3d"), ("bf16", "fp32"), (1, 2, 4, 8, 16, 32)):
         case = f"memory_{kind}_{precision}_b{copies}"
         torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats()
         try:
             batch = bench.batch_of(copies)
             _, step = training(bench, bench.architecture(kind, 2), precision, False, batch)
             step()
+            torch.cuda.synchronize()
+            torch.cuda.reset_peak_memory_stats()
             step()
             rows.append(bench.row(case, [torch.cuda.max_memory_allocated() / 2**30], "GiB"))
         except torch.OutOfMemoryError as error:
