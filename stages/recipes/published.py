@@ -125,8 +125,8 @@ RECIPES = (
     ),
     Recipe(
         "seflow-24gb",
-        "SeFlow for one GPU of 24 GB: bf16, batch 16 in two parts",
-        {**_SEFLOW, "train.batch": 16, "train.accumulate": 2, "train.precision": "bf16"},
+        "SeFlow for one GPU of 24 GB: its batch of 64 in four parts, bf16",
+        {**_SEFLOW, "train.accumulate": 4, "train.precision": "bf16"},
     ),
     Recipe(
         "seflow++",
