@@ -14,6 +14,7 @@ from torch import Tensor
 from models.clouds import Clouds, concatenate
 from models.data.logfile import LogFrames
 from models.data.pairs import SweepPair, read_pair
+from models.errors import InputError
 from models.network import PillarFlow, crop
 from models.published.frames import published_pair
 from models.weights import Frame
@@ -66,6 +67,9 @@ def predict_log(
         ground: (P,) points that the network does not see.
         device: cpu or cuda.
         points: What the network's points are in, as its weights file says.
+
+    Raises:
+        InputError: Points of the log, or flow of the network, are not finite.
     """
     residual = np.zeros((frames.num_points, 3), dtype=np.float32)
     covered = np.zeros(frames.num_points, dtype=np.bool_)
@@ -77,6 +81,11 @@ def predict_log(
         if points == "sensor":
             pair, more = published_pair(frames, pair, int(frame))
         flow, inside = predict_pair(network, pair, device)
+        if not np.isfinite(flow).all():
+            raise InputError(
+                f"log {frames.log_id}: the flow predicted for sweep {frame} is not finite;"
+                " train again with a lower train.learning_rate, or take other weights"
+            )
         residual[rows], covered[rows] = np.where(inside[:, None], flow + more, 0), inside
         has_flow[frame] = True
     return LogPrediction(residual, covered, has_flow)

@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from models.data.logfile import LogColumns, LogFrames
-from models.data.pairs import SweepPair, frame_before, read_ground, read_pair
+from models.data.pairs import SweepPair, frame_before, read_ground, read_pair, read_points, rigid_change
 from models.data.samples import Sample
 from models.errors import InputError
-from models.geometry import rigid_flow
 from models.losses.parameters import Labels
 
 SCHEMA = {"clusters": "clusters/1", "truth": "truth/1", "teacher": "predictions/1"}
@@ -55,10 +54,10 @@ class TrainLog:
 
     def _truth(self, pair: SweepPair, frame: int) -> Sample:
         span, rows = self.frames.span(frame), pair.rows0
-        rigid = rigid_flow(self.frames.xyz(frame)[rows], self.frames.ego1_SE3_ego0(frame))
-        total = self.labels.column("flow")[span][rows].astype(np.float64)
+        rigid = rigid_change(self.frames.ego1_SE3_ego0(frame), read_points(self.frames, frame, rows))
+        total = self.labels.column("flow")[span].take(rows, axis=0)
         valid, category = (self.labels.column(name)[span][rows] for name in ("valid", "category"))
-        flow = np.where(valid[:, None], total - rigid, 0.0).astype(np.float32)
+        flow = np.where(valid, (total - rigid).T, np.float32(0)).T
         return Sample(pair.points0, pair.points1, flow=flow, valid=valid, category=category)
 
     def _teacher(self, pair: SweepPair, frame: int) -> Sample:

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from models.data.augment import AugmentParameters, draw, jittered
+from models.data.faults import Fault, FaultsAsValues, batch_or_raise, collate_or_fault
 from models.data.labels import TrainLog
-from models.data.samples import Batch, Sample, collate
+from models.data.samples import Batch, Sample
 from models.errors import InputError
 from models.grid import Grid
 
@@ -30,15 +31,18 @@ if TYPE_CHECKING:
 _ORDER, _CHANGES = 1, 2  # streams of random numbers that share nothing
 
 
-def split_pairs(frames: NDArray[np.int64], share: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def split_pairs(
+    frames: NDArray[np.int64], share: float, sweeps: int = 2
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Divide the pairs of a log into those to train on and the last block, held out.
 
     Args:
         frames: (K,) first sweeps of the pairs, ascending.
         share: Share of pairs to hold out; one at least where it is above 0 and the log has three pairs or more.
+        sweeps: How many a sample holds; of three the first is the one before the pair.
 
     Returns:
-        The two groups; a pair whose second sweep is the first of the held-out block is in neither.
+        The two groups; a pair whose sample shares a sweep with one of the held-out block is in neither.
     """
     held = round(share * len(frames))
     if share > 0 and held == 0 and len(frames) >= 3:
@@ -46,7 +50,7 @@ def split_pairs(frames: NDArray[np.int64], share: float) -> tuple[NDArray[np.int
     if held == 0:
         return frames, frames[:0]
     block = frames[-held:]
-    return frames[frames + 1 < block[0]], block
+    return frames[frames + sweeps - 1 < block[0]], block
 
 
 class PairDataset(Dataset[Sample]):
@@ -151,14 +155,14 @@ class ContinuedLoader:
         self.sampler = sampler
         self._steps = -(-len(sampler) // batch)
         self._ahead = copy.copy(sampler)  # of the workers
-        self._loader = DataLoader(dataset, batch_sampler=EndlessSampler(self._ahead, batch), **how)
-        self._batches: Iterator[Batch] | None = None
+        self._loader = DataLoader(FaultsAsValues(dataset), batch_sampler=EndlessSampler(self._ahead, batch), **how)
+        self._batches: Iterator[Batch | Fault] | None = None
         self._next = -1  # epoch that the batches go on with
 
     def __len__(self) -> int:
         return self._steps
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Batch | Fault]:
         if self._batches is None or self.sampler.epoch != self._next:
             self._ahead.set_epoch(self.sampler.epoch)
             self._batches = iter(self._loader)
@@ -187,12 +191,13 @@ class PairData(LightningDataModule):
         minimum_dynamic: int,
         augment: AugmentParameters | None,
         workers: int,
+        device: str = "cpu",
     ) -> None:
         super().__init__()
         train: Pairs = []
         held: Pairs = []
         for number, log in enumerate(logs):
-            first, last = split_pairs(log.pairs(), held_out)
+            first, last = split_pairs(log.pairs(), held_out, log.sweeps)
             train += [(number, int(frame)) for frame in first]
             held += [(number, int(frame)) for frame in last]
         if not train:
@@ -203,7 +208,8 @@ class PairData(LightningDataModule):
         self.train, self.held = (PairDataset(logs, pairs, grid, seed) for pairs in (train, held))
         self.train.augment = augment
         self.seed, self.pairs_at_a_time, self.workers = seed, pairs_at_a_time, workers
-        self.collate = partial(collate, minimum_dynamic=minimum_dynamic)
+        self.pinned = device == "cuda" and torch.cuda.is_available()
+        self.collate = partial(collate_or_fault, minimum_dynamic=minimum_dynamic)
         self._continued: ContinuedLoader | None = None
 
     def train_dataloader(self) -> DataLoader[Any] | ContinuedLoader:
@@ -223,13 +229,18 @@ class PairData(LightningDataModule):
         """The held-out pairs, none where the share is 0."""
         return self._loader(self.held, shuffle=False) if len(self.held) else []
 
-    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:
-        """Move a batch; offsets stay on the CPU."""
-        return batch.to(device)
+    def transfer_batch_to_device(self, batch: Batch | Fault, device: torch.device, dataloader_idx: int) -> Batch:
+        """Move a batch; offsets stay on the CPU. InputError where it could not be read."""
+        return batch_or_raise(batch).to(device)
+
+    def pairs_of_step(self, part: int, parts: int) -> int:
+        """Pairs of this process in the step that a part of an epoch belongs to; the last step may have fewer."""
+        most = parts * self.pairs_at_a_time
+        return min(most, len(self._sampler(self.train, shuffle=True)) - part // parts * most)
 
     def _loader(self, dataset: PairDataset, shuffle: bool) -> DataLoader[Any]:
         sampler = self._sampler(dataset, shuffle)
-        return DataLoader(dataset, self.pairs_at_a_time, sampler=sampler, **self._how())
+        return DataLoader(FaultsAsValues(dataset), self.pairs_at_a_time, sampler=sampler, **self._how())
 
     def _sampler(self, dataset: PairDataset, shuffle: bool) -> EpochSampler:
         trainer = self.trainer
@@ -241,5 +252,5 @@ class PairData(LightningDataModule):
             "collate_fn": self.collate,
             "num_workers": self.workers,
             "persistent_workers": self.workers > 0,
-            "pin_memory": torch.cuda.is_available(),
+            "pin_memory": self.pinned,
         }

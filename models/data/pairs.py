@@ -55,8 +55,8 @@ def read_pair(frames: LogFrames, ground: NDArray[np.bool_], frame: int, sweeps: 
     """
     rows0 = np.flatnonzero(~ground[frames.span(frame)])
     rows1 = np.flatnonzero(~ground[frames.span(frame + 1)])
-    points0 = moved(frames.ego1_SE3_ego0(frame), _points(frames, frame, rows0))
-    points1 = _points(frames, frame + 1, rows1)
+    points0 = moved(frames.ego1_SE3_ego0(frame), read_points(frames, frame, rows0))
+    points1 = read_points(frames, frame + 1, rows1)
     pair = SweepPair(points0, points1, rows0, rows1)
     return pair if sweeps == 2 else _with_before(pair, frames, ground, frame)
 
@@ -65,7 +65,7 @@ def _with_before(pair: SweepPair, frames: LogFrames, ground: NDArray[np.bool_], 
     earlier = frame_before(frames, frame)
     rows = np.flatnonzero(~ground[frames.span(earlier)])
     ego1_SE3_earlier = inverse_SE3(frames.city_SE3_ego[frame + 1]) @ frames.city_SE3_ego[earlier]
-    points = moved(ego1_SE3_earlier, _points(frames, earlier, rows))
+    points = moved(ego1_SE3_earlier, read_points(frames, earlier, rows))
     return replace(pair, before=points, rows_before=rows, frame_before=earlier)
 
 
@@ -73,21 +73,33 @@ def moved(dst_SE3_src: NDArray[np.float64], points: Float32) -> Float32:
     """Points (N, 3) of frame src in frame dst, m, both by columns in memory.
 
     In float32 by what the motion adds to a point, which rounds as finely as the points themselves: between two
-    sweeps a point moves by a few metres. Not as a product of matrices: a BLAS starts threads for it, which wait for
-    each other where several loaders share the cores (100 ms a sweep instead of a quarter of a millisecond).
+    sweeps a point moves by a few metres.
     """
-    x, y, z = columns = torch.from_numpy(points.T)
-    added = (dst_SE3_src[:3] - np.eye(3, 4)).T.astype(np.float32)
-    a, b, c, shift = torch.from_numpy(added[:, :, None])  # (3, 1) each
-    change = (a * x).add_(shift).addcmul_(b, y).addcmul_(c, z)  # (3, N)
-    result: Float32 = change.add_(columns).numpy().T
+    result: Float32 = rigid_change(dst_SE3_src, points)
+    result += points
     return result
 
 
-def _points(frames: LogFrames, frame: int, rows: NDArray[np.int64]) -> Float32:
-    """Some points of a sweep, by columns in memory: what comes after works on one at a time.
+def rigid_change(dst_SE3_src: NDArray[np.float64], points: Float32) -> Float32:
+    """What a rigid motion adds to points (N, 3) of float32, m, by columns in memory.
+
+    Not as a product of matrices: a BLAS starts threads for it, which wait for each other where several loaders share
+    the cores (100 ms a sweep instead of a fifth of a millisecond).
+    """
+    x, y, z = torch.from_numpy(points.T).unbind()
+    added = (dst_SE3_src[:3] - np.eye(3, 4)).T.astype(np.float32)
+    a, b, c, shift = torch.from_numpy(added[:, :, None]).unbind()  # (3, 1) each
+    change: Float32 = (a * x).add_(shift).addcmul_(b, y).addcmul_(c, z).numpy().T
+    return change
+
+
+def read_points(frames: LogFrames, frame: int, rows: NDArray[np.int64]) -> Float32:
+    """Some points (N, 3) of a sweep, m, by columns in memory: what comes after works on one at a time.
 
     A pair is read for every sample, so by the fastest ways.
+
+    Raises:
+        InputError: A point of the sweep is not finite.
     """
     points = np.asarray(frames.xyz(frame))
     if not _all_finite(points):

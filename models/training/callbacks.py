@@ -53,19 +53,25 @@ class Curves(Callback):
             raise TypeError(f"curves are of FlowTraining, got {type(pl_module).__name__}")
         row = {**pl_module.take_means(), "learning_rate": trainer.optimizers[0].param_groups[0]["lr"]}
         if not all(math.isfinite(value) for value in row.values()):
-            raise InputError(
-                f"training diverged in epoch {trainer.current_epoch}: its loss is not finite;"
-                " lower train.learning_rate or train.gradient_clip"
-            )
+            raise diverged(f"in epoch {trainer.current_epoch}: its loss is")
         _require_something(row, pl_module.parameters_of_training)
         self.rows.append(row)
         _log(trainer, row, len(self.rows))
+
+
+def diverged(where: str) -> InputError:
+    """What to tell of a training whose numbers left the finite ones."""
+    return InputError(
+        f"training diverged {where} not finite; lower train.learning_rate, or set or lower train.gradient_clip"
+    )
 
 
 def _require_something(row: Row, parameters: TrainParameters) -> None:
     """Refuse an epoch that could not teach anything."""
     if row["train/points"] == 0:
         raise InputError(f"no point of the training pairs lies inside train.model.range {list(parameters.model.range)}")
+    if row.get("train/valid") == 0:
+        raise InputError(f"no point of the training pairs has a flow to learn from (train.labels={parameters.labels})")
     weights = parameters.seflow.dynamic + parameters.seflow.cluster
     if parameters.loss in ("seflow", "seflow++") and row["train/without_dynamic"] == 1 and weights > 0:
         raise InputError(

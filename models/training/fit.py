@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from lightning import Trainer, seed_everything
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.strategies import DDPStrategy
 from torch import nn
@@ -21,7 +22,7 @@ from models.data.labels import TrainLog
 from models.data.module import PairData
 from models.device import prepare
 from models.norm import share_statistics
-from models.training.callbacks import Checkpoints, Curves, Progress, Signals
+from models.training.callbacks import Checkpoints, Curves, Progress, Signals, diverged
 from models.training.compiled import compile_network
 from models.training.module import FlowTraining
 from models.training.parameters import TrainParameters
@@ -46,7 +47,7 @@ def fit(
         logs: Logs with the labels that the loss needs.
         parameters: What to train and how.
         device: cpu or cuda.
-        checkpoint: Where to keep the state after each epoch; training goes on from it where it exists. Its name
+        checkpoint: Where to keep the state (see `Checkpoints`); training goes on from it where it exists. Its name
             must stand for everything that determines the training.
         logger: Where the curves go.
         workers: Processes that read ahead; 0 reads in between the steps.
@@ -59,9 +60,9 @@ def fit(
         The trained network, on the CPU.
 
     Raises:
-        InputError: There is no pair to train on, or the loss is not finite.
+        InputError: There is no pair to train on, a sweep cannot be read, or loss or weights are not finite.
     """
-    data = _pairs(logs, parameters, nodes * devices, workers)
+    data = _pairs(logs, parameters, device, nodes * devices, workers)
     _same_bits(device)
     prepare(device)
     _quiet()
@@ -82,10 +83,12 @@ def fit(
     trainer.fit(module, data, ckpt_path=checkpoint if checkpoint.exists() else None, weights_only=True)
     trained = module.trained_network().cpu().eval()
     share_statistics(trained, False)  # the other processes are gone
+    if not all(value.isfinite().all() for value in trained.state_dict().values()):
+        raise diverged("in its last step: weights are")
     return trained
 
 
-def _pairs(logs: Sequence[TrainLog], parameters: TrainParameters, devices: int, workers: int) -> PairData:
+def _pairs(logs: Sequence[TrainLog], parameters: TrainParameters, device: str, devices: int, workers: int) -> PairData:
     return PairData(
         logs,
         parameters.model.grid(),
@@ -95,6 +98,7 @@ def _pairs(logs: Sequence[TrainLog], parameters: TrainParameters, devices: int, 
         minimum_dynamic=parameters.seflow.minimum_dynamic,
         augment=parameters.augmentation(),
         workers=workers,
+        device=device,
     )
 
 
@@ -133,6 +137,7 @@ def _hardware(device: str, devices: int, nodes: int, accumulate: int) -> dict[st
         "devices": devices,
         "num_nodes": nodes,
         "strategy": strategy if several else "auto",
+        "plugins": None if several else [LightningEnvironment()],  # else variables of a Slurm job count processes
         "use_distributed_sampler": False,
         "enable_checkpointing": False,
         "enable_progress_bar": False,

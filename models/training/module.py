@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from lightning import LightningModule
@@ -15,9 +15,13 @@ from models.data.samples import Batch
 from models.losses.labels import ClusterLabels
 from models.losses.seflow import seflow_loss, seflow_pp_loss
 from models.losses.supervised import deflow_loss, ff3d_loss, zeroflow_loss
+from models.losses.truth import Truth
 from models.network import PillarFlow, channels_last
 from models.training.parameters import TrainParameters
 from models.training.schedule import factor
+
+if TYPE_CHECKING:
+    from models.data.module import PairData
 
 
 class FlowTraining(LightningModule):
@@ -53,7 +57,16 @@ class FlowTraining(LightningModule):
         progress = self.global_step / int(self.trainer.estimated_stepping_batches)
         losses = self.losses(self.network, batch, progress)
         self._add("train", losses, batch)
-        return losses["loss"]
+        parts = self.parameters_of_training.accumulate
+        return losses["loss"] if parts == 1 else losses["loss"] * self._share_of_step(batch, batch_idx, parts)
+
+    def _share_of_step(self, batch: Batch, part: int, parts: int) -> float:
+        """The part's pairs by those of its step, times `parts`, by which the framework divides whatever comes.
+
+        So a step is a mean over its pairs also where the epoch ends within it.
+        """
+        data: PairData = self.trainer.datamodule  # type: ignore[attr-defined]
+        return parts * batch.cloud0.size / data.pairs_of_step(part, parts)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss of a held-out batch."""
@@ -85,6 +98,8 @@ class FlowTraining(LightningModule):
             self._sum(f"{part}/{name}", value.detach().double() * batch.cloud0.size)
         self._sum(f"{part}/points", torch.tensor(float(len(batch.cloud0.points))))
         self._sum(f"{part}/samples", torch.tensor(float(batch.cloud0.size)))
+        if isinstance(batch.target, Truth):
+            self._sum(f"{part}/valid", batch.target.valid.sum().double())
         self._sum(f"{part}/without_dynamic", torch.tensor(float(skipped)))
 
     def _sum(self, name: str, value: Tensor) -> None:

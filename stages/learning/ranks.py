@@ -19,7 +19,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from tempfile import TemporaryFile
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 from models.data.logfile import log_ids
 from models.errors import InputError
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from models.data.labels import TrainLog
 
 _GRACE = 15.0  # s that the other processes get to end with this one
+_TOLD = 3  # exit status of a process that wrote what is wrong to its standard output
 
 
 @dataclass(frozen=True)
@@ -130,11 +132,7 @@ def _other_ranks(run: Run) -> Iterator[None]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "stages.learning.ranks", run.to_json()]
-    others = [
-        subprocess.Popen(command, env={**os.environ, **_environment(rank, run.devices, port)})
-        for rank in range(1, run.devices)
-    ]
+    others = [_start(run, rank, port) for rank in range(1, run.devices)]
     before = dict(os.environ)
     os.environ.update(_environment(0, run.devices, port))
     done = threading.Event()
@@ -142,20 +140,39 @@ def _other_ranks(run: Run) -> Iterator[None]:
     try:
         with _told_of_the_first(others):
             yield
-        for process in others:
+        for other in others:
             with suppress(subprocess.TimeoutExpired):  # the training is finished: one that lingers is ended below
-                process.wait(_GRACE)
+                other.process.wait(_GRACE)
     finally:
         done.set()
         os.environ.clear()
         os.environ.update(before)
-        for process in others:
-            process.kill()  # those that ended are not touched
-            process.wait()
+        for other in others:
+            other.process.kill()  # those that ended are not touched
+            other.process.wait()
+            other.output.close()
+
+
+class Other(NamedTuple):
+    """A process of another device."""
+
+    process: subprocess.Popen[bytes]
+    output: IO[bytes]  # what is wrong, where it ended with `_TOLD`
+
+    def sentence(self) -> str:
+        """What it wrote."""
+        return os.pread(self.output.fileno(), 1 << 16, 0).decode()
+
+
+def _start(run: Run, rank: int, port: int) -> Other:
+    command = [sys.executable, "-m", "stages.learning.ranks", run.to_json()]
+    output = TemporaryFile()
+    process = subprocess.Popen(command, stdout=output, env={**os.environ, **_environment(rank, run.devices, port)})
+    return Other(process, output)
 
 
 @contextmanager
-def _told_of_the_first(others: Sequence[subprocess.Popen[bytes]]) -> Iterator[None]:
+def _told_of_the_first(others: Sequence[Other]) -> Iterator[None]:
     """Name the process that ended first: what torch raises here is that it does not answer."""
     try:
         yield
@@ -167,12 +184,15 @@ def _told_of_the_first(others: Sequence[subprocess.Popen[bytes]]) -> Iterator[No
         raise InputError(f"the training of another device {how}") from error
 
 
-def _failure(processes: Sequence[subprocess.Popen[bytes]]) -> str | None:
+def _failure(others: Sequence[Other]) -> str | None:
     """How the first that failed ended; None if all run or ended well."""
-    codes = [process.returncode for process in processes if process.poll()]
-    if not codes:
+    failed = [other for other in others if other.process.poll()]
+    if not failed:
         return None
-    return f"was killed by signal {-codes[0]}" if codes[0] < 0 else "failed; its message is above"
+    status = failed[0].process.returncode
+    if status == _TOLD:
+        return f"stopped: {failed[0].sentence()}"
+    return f"was killed by signal {-status}" if status < 0 else "failed; its message is above"
 
 
 def _environment(rank: int, ranks: int, port: int) -> dict[str, str]:
@@ -189,7 +209,7 @@ def _environment(rank: int, ranks: int, port: int) -> dict[str, str]:
     }
 
 
-def _watch(others: Sequence[subprocess.Popen[bytes]], done: threading.Event) -> None:
+def _watch(others: Sequence[Other], done: threading.Event) -> None:
     """End this process if another failed or was killed before all is done: it would wait for that one."""
     while not done.wait(0.5):
         how = _failure(others)
@@ -221,8 +241,13 @@ def main() -> None:
     run = Run.from_json(sys.argv[1])
     try:
         run.fit(None, run.logs())
-    except InputError:
-        sys.exit(3)  # the first process tells it
+    except Exception as error:
+        sentence = str(error) if isinstance(error, InputError) else machine_fault(error)
+        if sentence is None:
+            raise
+        sys.stdout.write(sentence)  # the first process tells it, if it does not find the same
+        sys.stdout.flush()
+        os._exit(_TOLD)  # what ends a process group by the book waits for the others
 
 
 if __name__ == "__main__":

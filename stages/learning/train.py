@@ -65,9 +65,9 @@ def train_here(data: Path, weights: Path, curves: Path, parameters: TrainParamet
     device = choose_device(machine.device)
     # A CPU is busy with the network itself; for a GPU eight read more than it can use.
     workers = min(8, max(1, machine.workers // machine.devices)) if device == "cuda" else 0
-    run = Run(data, parameters, device, machine.devices, Path(), workers, machine.compile, machine.nodes)
+    compiled = machine.compile and device == "cuda" and _can_compile()  # on a CPU the setting changes nothing
+    run = Run(data, parameters, device, machine.devices, Path(), workers, compiled, machine.nodes)
     logs = run.logs()
-    compiled = machine.compile and device == "cuda"  # on a CPU the setting changes nothing
     history = provenance(logs, parameters, device_name(device, machine.nodes * machine.devices), compiled)
     key = value_digest({**history, **_writers()})
     store = Store(machine.store / "train")
@@ -91,11 +91,22 @@ def train_here(data: Path, weights: Path, curves: Path, parameters: TrainParamet
             link(source, target)
 
 
+def _can_compile() -> bool:
+    from models.training.compiled import can_compile
+
+    if not can_compile():
+        sys.stderr.write("note: compile is on, but Triton or a host compiler (gcc) is missing: training without\n")
+        return False
+    return True
+
+
 def _tell_of_the_batch(parameters: TrainParameters, logs: Sequence[TrainLog]) -> None:
-    pairs = sum(len(log.pairs()) for log in logs)
+    from models.data.module import split_pairs
+
+    pairs = sum(len(split_pairs(log.pairs(), parameters.held_out, log.sweeps)[0]) for log in logs)
     if parameters.batch > pairs:
         sys.stderr.write(
-            f"note: train.batch is {parameters.batch} and there are {pairs} pairs: each epoch is one step\n"
+            f"note: train.batch is {parameters.batch} and there are {pairs} pairs to train on: each epoch is one step\n"
         )
 
 

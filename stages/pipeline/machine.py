@@ -17,6 +17,24 @@ _REMEDIES = {
     errno.EIO: "the disk reports a fault: look at the system's log before you trust it again",
 }
 
+_NO_MEMORY = "the machine's memory is full: lower `workers` in compute.yaml"
+_NO_SHARED_MEMORY = "/dev/shm is too small for the processes that read ahead: enlarge it (a container: `--shm-size=8g`)"
+# Of memory: what errors say of it, in lower case, and the sentence for them. The first that fits counts.
+_SHORTAGES = (
+    (
+        ("cuda", "out of memory"),
+        "the GPU's memory is full: end other programs on it, or lower `train.batch` or raise `train.accumulate`",
+    ),
+    (("out of shared memory",), _NO_SHARED_MEMORY),
+    (("unable to allocate shared memory",), _NO_SHARED_MEMORY),
+    (
+        ("dataloader worker", "killed by signal: killed"),
+        "a process that reads ahead was killed, most often for lack of memory: lower `workers` in compute.yaml",
+    ),
+    (("can't allocate memory",), _NO_MEMORY),
+    ((os.strerror(errno.ENOMEM).lower(),), _NO_MEMORY),
+)
+
 
 def machine_fault(error: BaseException) -> str | None:
     """A sentence for an error that is the machine's, None for any other.
@@ -24,6 +42,8 @@ def machine_fault(error: BaseException) -> str | None:
     Libraries that write by themselves hide the error number: HDF5, Arrow and safetensors put it into their text,
     torch writes only that a file is shorter than it made it.
     """
+    if shortage := _shortage(error):
+        return shortage
     number = error.errno if isinstance(error, OSError) else None
     if number is None:
         text = f"{error}".lower()
@@ -33,3 +53,9 @@ def machine_fault(error: BaseException) -> str | None:
         return None
     place = getattr(error, "filename", None)
     return f"{os.strerror(number)}{f' ({place})' if place else ''}; {_REMEDIES[number]}"
+
+
+def _shortage(error: BaseException) -> str | None:
+    text = f"{error}".lower()
+    found = (sentence for signs, sentence in _SHORTAGES if all(sign in text for sign in signs))
+    return next(found, _NO_MEMORY if isinstance(error, MemoryError) else None)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from models.data.augment import AugmentParameters, draw
@@ -86,6 +87,11 @@ def test_points_are_cut_to_the_grid_with_their_labels(data: Path) -> None:
 def test_held_out_block(pairs: list[int], share: float, train: list[int], held: list[int]) -> None:
     got = split_pairs(np.array(pairs, dtype=np.int64), share)
     assert (got[0].tolist(), got[1].tolist()) == (train, held)
+
+
+def test_held_out_block_of_three_sweeps_shares_none_of_them() -> None:
+    train, held = split_pairs(np.arange(11), 0.2, sweeps=3)
+    assert (train.tolist(), held.tolist()) == ([0, 1, 2, 3, 4, 5, 6], [9, 10])  # 9 reads sweeps 8 to 10, 6 reads 5 to 7
 
 
 def test_order_depends_on_seed_and_epoch_alone() -> None:
@@ -277,14 +283,42 @@ def test_infinities_and_nan_are_the_only_numbers_that_are_not_finite(dtype: type
             assert not _all_finite(points)
 
 
-def test_point_that_is_not_finite_is_named(data: Path) -> None:
-    log = logs(data, "clusters")[0]
+def with_nan(log: TrainLog) -> TrainLog:
     columns = dict(log.frames.columns)
     columns["xyz"] = np.array(columns["xyz"])
     columns["xyz"][5] = np.nan
-    broken = replace(log, frames=replace(log.frames, columns=columns))
+    return replace(log, frames=replace(log.frames, columns=columns))
+
+
+def test_point_that_is_not_finite_is_named(data: Path) -> None:
     with pytest.raises(InputError, match="log log0: sweep 0"):
+        with_nan(logs(data, "clusters")[0]).sample(0)
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_fault_in_the_data_is_the_same_sentence_from_a_worker(data: Path, workers: int) -> None:
+    broken = with_nan(logs(data, "clusters")[0])
+    with pytest.raises(InputError) as read_here:
         broken.sample(0)
+    pairs = PairData([broken], GRID, 7, 3, 0.0, 1, None, workers)
+    (batch,) = pairs.train_dataloader()
+    with pytest.raises(InputError) as read_there:
+        pairs.transfer_batch_to_device(batch, torch.device("cpu"), 0)
+    assert str(read_there.value) == str(read_here.value)
+
+
+def test_a_training_on_the_cpu_leaves_a_gpu_alone(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locking pages would open a context there."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    cpu, gpu = (PairData(logs(data, "clusters"), GRID, 7, 2, 0.0, 1, None, 0, device) for device in ("cpu", "cuda"))
+    assert not cpu.train_dataloader().pin_memory
+    assert gpu.train_dataloader().pin_memory
+
+
+def test_the_last_step_of_an_epoch_may_have_fewer_pairs(data: Path) -> None:
+    pairs = PairData(logs(data, "clusters"), GRID, 7, 2, 0.0, 1, None, 0)  # six, two at a time
+    assert [pairs.pairs_of_step(part, 2) for part in range(3)] == [4, 4, 2]
+    assert [pairs.pairs_of_step(part, 4) for part in range(3)] == [6, 6, 6]
 
 
 def test_teacher_flow_is_taken_as_it_is(data: Path) -> None:

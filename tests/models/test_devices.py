@@ -98,7 +98,7 @@ Path(told["out"], "rank" + os.environ["RANK"]).write_text(digest.hexdigest())
 
 
 WATCH = """
-import signal, subprocess, sys, threading, time
+import signal, subprocess, sys, tempfile, threading, time
 from stages.learning import ranks
 ranks._GRACE = 0.2
 {handler}
@@ -107,6 +107,7 @@ done = threading.Event()
 lives = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
 ended = subprocess.Popen([sys.executable, "-c", code if "{how}" else ""])
 ended.wait()
+lives, ended = (ranks.Other(process, tempfile.TemporaryFile()) for process in (lives, ended))
 if {done}:
     done.set()
 threading.Thread(target=ranks._watch, args=([lives, ended], done), daemon=True).start()
@@ -164,6 +165,15 @@ def test_parts_of_a_batch_are_one_step(data: Path, tmp_path: Path, parameters: T
     counter = "backbone.encoder_step_1.0.batchnorm.num_batches_tracked"
     assert int(parts[counter]) == 2 * int(whole[counter])
     assert not torch.equal(parts["head.decoder.2.weight"], whole["head.decoder.2.weight"])
+
+
+def test_a_step_of_fewer_pairs_than_the_batch_is_their_mean(
+    data: Path, tmp_path: Path, parameters: TrainParameters
+) -> None:
+    """Six pairs, one step of one part: dividing it by the parts of a whole step would weigh it less."""
+    parameters = replace(parameters, batch=12, epochs=1, held_out=0.0, gradient_clip=0.0)
+    (whole, _), (parts, _) = (train(data, tmp_path / str(n), replace(parameters, accumulate=n)) for n in (1, 2))
+    assert all(torch.equal(value, parts[name]) for name, value in whole.items())
 
 
 def test_bf16_flow_is_near_fp32() -> None:

@@ -10,8 +10,11 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
+from models.data.module import EpochSampler
 from models.training.parameters import TrainParameters
 from stages.learning.train import train_flow
 from stages.learning.unfinished import checkpoint_of, tell_of_others
@@ -57,6 +60,24 @@ def test_the_first_process_names_another_that_was_killed(
     assert process.returncode == 1
     assert "Traceback" not in told
     assert told.count("error: the training of another device was killed by signal 9\n") == 1
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_what_one_process_reads_wrong_is_told(
+    rank: int, data: Path, tmp_path: Path, parameters: TrainParameters
+) -> None:
+    """Of a log's first or last sweep, which one of its three pairs holds and so one process reads."""
+    parameters = replace(parameters, batch=2, epochs=1, held_out=0.0)
+    order = [number for _, number in EpochSampler(6, parameters.seed, True, rank, 2)]
+    log, pair = next(divmod(number, 3) for number in order if number % 3 != 1)
+    sweep = 0 if pair == 0 else 3
+    with h5py.File(data / f"frames/train/log{log}.h5", "r+") as frames:
+        frames["xyz"][frames["frame_start"][sweep] + 5] = np.nan
+    process = start_training(data, tmp_path / "out", parameters, devices=2)
+    _, told = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert told.count(f"log log{log}: sweep {sweep} of") == 1
+    assert "Traceback" not in told.partition("error: ")[2]
 
 
 def test_the_bar_counts_steps_and_not_their_parts(data: Path, tmp_path: Path, parameters: TrainParameters) -> None:

@@ -32,7 +32,7 @@ from models.training.module import follow, loss_terms
 from models.training.parameters import TrainParameters
 from models.training.schedule import ScheduleParameters, factor
 from models.weights import load_weights, save_weights
-from stages.learning.train import train_flow
+from stages.learning.train import _can_compile, train_flow
 from stages.pipeline.parameters import from_mapping
 from tests.models.processes import start_training
 
@@ -303,6 +303,57 @@ def test_gpu_that_is_not_there_is_one_sentence(
     monkeypatch.setenv("SCENEFLOW_DEVICE", "cuda")
     with pytest.raises(InputError, match="no GPU"):
         train_flow(data, tmp_path / "flow.safetensors", tmp_path / "curves", parameters)
+
+
+def test_labels_that_cover_nothing_are_refused(data: Path, tmp_path: Path, parameters: TrainParameters) -> None:
+    supervised = replace(parameters, labels="truth", loss="deflow", augment=replace(parameters.augment, reverse=0.0))
+    folders = [data / kind / "train" for kind in ("frames", "ground", "truth")]
+    logs = open_logs(*folders, "truth", ["log0", "log1"])
+    empty = [
+        replace(log, labels=replace(log.labels, columns={**log.labels.columns, "valid": np.zeros_like(log.ground)}))
+        for log in logs
+    ]
+    fit(logs, replace(supervised, epochs=1), "cpu", tmp_path / "all.ckpt", None)
+    with pytest.raises(InputError, match=r"no point .* has a flow to learn from \(train\.labels=truth\)"):
+        fit(empty, supervised, "cpu", tmp_path / "none.ckpt", None)
+
+
+def test_weights_that_leave_the_finite_numbers_in_the_last_step_are_refused(
+    data: Path, tmp_path: Path, parameters: TrainParameters
+) -> None:
+    """No loss is computed after it."""
+    wild = replace(parameters, learning_rate=1e39, epochs=1, batch=100, held_out=0.0)
+    with pytest.raises(InputError, match="diverged in its last step: weights are not finite"):
+        train_flow(data, tmp_path / "flow.safetensors", tmp_path / "curves", wild)
+    assert not (tmp_path / "flow.safetensors").exists()
+
+
+def test_flow_that_is_not_finite_is_refused(data: Path, parameters: TrainParameters) -> None:
+    network = parameters.model.build().eval()
+    with torch.no_grad():
+        network.head.decoder[2].weight.fill_(3e38)
+    frames = LogFrames.open(data / "frames/train/log0.h5")
+    ground = LogColumns.open(data / "ground/train/log0.h5", "ground/1", frames).column("ground")
+    with pytest.raises(InputError, match="log log0: the flow predicted for sweep 0 is not finite"):
+        predict_log(network, frames, ground)
+
+
+def test_a_job_of_slurm_trains_like_any_process(
+    data: Path, tmp_path: Path, parameters: TrainParameters, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As within `sbatch --ntasks=4`, without srun."""
+    for name, value in {"NTASKS": "4", "JOB_NAME": "flow", "JOB_ID": "7", "PROCID": "0"}.items():
+        monkeypatch.setenv(f"SLURM_{name}", value)
+    fit(logs_of(data), replace(parameters, epochs=1), "cpu", tmp_path / "last.ckpt", None)
+
+
+def test_compiling_that_cannot_be_done_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    monkeypatch.setenv("CC", "gcc")
+    assert not _can_compile()
+    assert capsys.readouterr().err.startswith("note: compile is on, but Triton or a host compiler (gcc) is missing")
 
 
 def test_loss_that_diverges_is_one_sentence(data: Path, tmp_path: Path, parameters: TrainParameters) -> None:

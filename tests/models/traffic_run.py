@@ -97,7 +97,7 @@ def training_pairs(data: Path, train: TrainParameters) -> int:
 
     frames, ground, labels = (data / name / "train" for name in ("frames", "ground", train.labels))
     logs = open_logs(frames, ground, labels, train.labels, log_ids(frames), train.sweeps)
-    return sum(len(split_pairs(log.pairs(), train.held_out)[0]) for log in logs)
+    return sum(len(split_pairs(log.pairs(), train.held_out, log.sweeps)[0]) for log in logs)
 
 
 class Failed(Exception):

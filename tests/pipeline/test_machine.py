@@ -1,0 +1,60 @@
+# SPDX-FileCopyrightText: The sceneflow authors
+# SPDX-License-Identifier: Apache-2.0
+"""Faults of the machine are one sentence with what to do; by the errors themselves where they can be made."""
+
+import errno
+
+import numpy as np
+import pytest
+import torch
+
+from stages.pipeline.machine import machine_fault
+
+
+def raised_by_numpy() -> None:
+    np.empty(2**60, np.uint8)
+
+
+def raised_by_torch() -> None:
+    torch.empty(2**60, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("raises", [raised_by_numpy, raised_by_torch])
+def test_a_lack_of_memory(raises) -> None:
+    with pytest.raises((MemoryError, RuntimeError)) as caught:
+        raises()
+    assert machine_fault(caught.value) == "the machine's memory is full: lower `workers` in compute.yaml"
+
+
+@pytest.mark.parametrize(
+    ("text", "start"),
+    [
+        ("CUDA out of memory. Tried to allocate 20.00 MiB.", "the GPU's memory is full"),
+        ("the kernels were not loaded (CUDA error 2: out of memory)", "the GPU's memory is full"),
+        (
+            "DataLoader worker (pid 5) is killed by signal: Bus error. It is possible that dataloader's workers are"
+            " out of shared memory. Please try to raise your shared memory limit.",
+            "/dev/shm is too small",
+        ),
+        (
+            "unable to allocate shared memory(shm) for file </torch_1>: No space left on device (28)",
+            "/dev/shm is too small",  # and not the disk
+        ),
+        ("DataLoader worker (pid 5) is killed by signal: Killed.", "a process that reads ahead was killed"),
+        ("unable to write: No space left on device", "No space left on device; the disk is full"),
+    ],
+)
+def test_what_only_a_text_tells(text: str, start: str) -> None:
+    assert (machine_fault(RuntimeError(text)) or "").startswith(start)
+
+
+def test_a_full_disk_names_the_file() -> None:
+    fault = machine_fault(OSError(errno.ENOSPC, "No space left on device", "/data/a.h5"))
+    assert fault is not None and "(/data/a.h5); the disk is full" in fault
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("out of resource: shared memory"), ValueError("a cloud must be (n, 3)"), KeyError("x")]
+)
+def test_defects_are_no_fault_of_the_machine(error: Exception) -> None:
+    assert machine_fault(error) is None
