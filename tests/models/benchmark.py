@@ -31,7 +31,7 @@ from models.replay import replay_unet
 from models.training.compiled import can_compile, compile_network
 from models.training.module import FlowTraining
 from tests.kernels.timing import cpu_name, failed, on_cpu, on_gpu, row, shown, write_rows
-from tests.models.loading import loading_rows
+from tests.models.loading import CLIP, loading_rows
 from tests.models.profile import profile_rows
 from tests.models.recipe import training_parameters
 from tests.pair import stored_pair
@@ -39,7 +39,6 @@ from tests.pair import stored_pair
 Rows = list[dict[str, Any]]
 PUBLISHED = (-51.2, -51.2, -3.0, 51.2, 51.2, 3.0)
 CLUSTERS, CLUSTER, LONE = 40, 80, 800  # clusters of a sweep, points of each, dynamic points without cluster
-CLIP = 5.0
 
 
 class Bench:

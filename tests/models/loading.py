@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from models.data.faults import batch_or_raise
 from models.data.labels import TrainLog, open_logs
 from models.data.module import PairData, PairDataset
 from models.data.pairs import read_pair
@@ -23,6 +24,7 @@ from tests.kernels.timing import cpu_name, on_cpu
 if TYPE_CHECKING:
     from tests.models.benchmark import Bench
 
+CLIP = 5.0  # norm of the gradients
 SWEEPS = 33  # 32 pairs a log, two steps of 16
 
 
@@ -78,8 +80,8 @@ def _reading(bench: Bench, logs: list[TrainLog], grid: Any) -> list[dict[str, An
 def _running(bench: Bench, logs: list[TrainLog], grid: Any, training: Callable[..., Any]) -> list[dict[str, Any]]:
     """Steps that wait for the loader against steps on a batch that is there."""
     cores = len(os.sched_getaffinity(0))
-    workers = cores if bench.device == "cuda" else 0
-    data = PairData(logs, grid, 42, bench.copies, 0.0, 64, None, workers)
+    workers = min(8, cores) if bench.device == "cuda" else 0  # as a training
+    data = PairData(logs, grid, 42, bench.copies, 0.0, 64, None, workers, bench.device)
     module, step = training(bench, bench.architecture(), "bf16", False)
     optimiser = torch.optim.AdamW(module.network.parameters(), lr=2e-4, fused=bench.device == "cuda")
     step()
@@ -93,7 +95,8 @@ def _running(bench: Bench, logs: list[TrainLog], grid: Any, training: Callable[.
             if bench.device == "cpu" and number == 1:
                 break
             optimiser.zero_grad(set_to_none=True)
-            module.losses(module.network, batch.to(device))["loss"].backward()
+            module.losses(module.network, batch_or_raise(batch).to(device))["loss"].backward()
+            torch.nn.utils.clip_grad_norm_(module.network.parameters(), CLIP)
             optimiser.step()
             samples += bench.copies if round else 0
         if bench.device == "cuda":
