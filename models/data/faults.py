@@ -13,6 +13,10 @@ from models.data.samples import Batch, Sample, collate
 from models.errors import InputError
 
 
+class ReadError(InputError):
+    """A fault in what this process reads; the others of a training may not meet it."""
+
+
 @dataclass(frozen=True)
 class Fault:
     """The sentence of an InputError. Of the error itself torch would make one whose text is a traceback."""
@@ -47,7 +51,7 @@ def _first_fault(samples: Sequence[Sample | Fault]) -> Fault:
 
 
 def batch_or_raise(batch: Batch | Fault) -> Batch:
-    """The batch; InputError where reading it failed."""
+    """The batch; ReadError where reading it failed."""
     if isinstance(batch, Fault):
-        raise InputError(batch.sentence)
+        raise ReadError(batch.sentence)
     return batch

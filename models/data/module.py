@@ -38,14 +38,14 @@ def split_pairs(
 
     Args:
         frames: (K,) first sweeps of the pairs, ascending.
-        share: Share of pairs to hold out; one at least where it is above 0 and the log has three pairs or more.
+        share: Share of pairs to hold out; one at least where it is above 0 and leaves one to train on.
         sweeps: How many a sample holds; of three the first is the one before the pair.
 
     Returns:
         The two groups; a pair whose sample shares a sweep with one of the held-out block is in neither.
     """
     held = round(share * len(frames))
-    if share > 0 and held == 0 and len(frames) >= 3:
+    if share > 0 and held == 0 and len(frames) > sweeps:
         held = 1
     if held == 0:
         return frames, frames[:0]
@@ -230,7 +230,7 @@ class PairData(LightningDataModule):
         return self._loader(self.held, shuffle=False) if len(self.held) else []
 
     def transfer_batch_to_device(self, batch: Batch | Fault, device: torch.device, dataloader_idx: int) -> Batch:
-        """Move a batch; offsets stay on the CPU. InputError where it could not be read."""
+        """Move a batch; offsets stay on the CPU. ReadError where it could not be read."""
         return batch_or_raise(batch).to(device)
 
     def pairs_of_step(self, part: int, parts: int) -> int:

@@ -152,8 +152,12 @@ def _follow(meeting: Meeting) -> None:
 def _fit(run: Run, logger: Sequence[Logger] | None, logs: Sequence[TrainLog]) -> nn.Module:
     import torch
 
+    from models.data.faults import ReadError
+
     try:
         network = run.fit(logger, logs)
+    except ReadError as error:
+        raise Alone(str(error)) from error
     except RuntimeError as error:
         if not any(sign in str(error) for sign in _LOST):
             raise

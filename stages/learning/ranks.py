@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from models.data.labels import TrainLog
 
 _GRACE = 15.0  # s that the other processes get to end with this one
-_TOLD = 3  # exit status of a process that wrote what is wrong to its standard output
+_TOLD = 3  # exit status of a process that told what is wrong
 
 
 @dataclass(frozen=True)
@@ -150,25 +150,25 @@ def _other_ranks(run: Run) -> Iterator[None]:
         for other in others:
             other.process.kill()  # those that ended are not touched
             other.process.wait()
-            other.output.close()
+            other.told.close()
 
 
 class Other(NamedTuple):
     """A process of another device."""
 
     process: subprocess.Popen[bytes]
-    output: IO[bytes]  # what is wrong, where it ended with `_TOLD`
+    told: IO[bytes]  # what is wrong, where it ended with `_TOLD`
 
     def sentence(self) -> str:
-        """What it wrote."""
-        return os.pread(self.output.fileno(), 1 << 16, 0).decode()
+        """What it told."""
+        return os.pread(self.told.fileno(), 1 << 16, 0).decode(errors="replace")
 
 
 def _start(run: Run, rank: int, port: int) -> Other:
-    command = [sys.executable, "-m", "stages.learning.ranks", run.to_json()]
-    output = TemporaryFile()
-    process = subprocess.Popen(command, stdout=output, env={**os.environ, **_environment(rank, run.devices, port)})
-    return Other(process, output)
+    told = TemporaryFile()
+    command = [sys.executable, "-m", "stages.learning.ranks", run.to_json(), str(told.fileno())]
+    environment = {**os.environ, **_environment(rank, run.devices, port)}
+    return Other(subprocess.Popen(command, env=environment, pass_fds=[told.fileno()]), told)
 
 
 @contextmanager
@@ -238,15 +238,14 @@ def end_with_starter() -> None:
 def main() -> None:
     """Train the share of one of several devices."""
     end_with_starter()
-    run = Run.from_json(sys.argv[1])
+    run, told = Run.from_json(sys.argv[1]), int(sys.argv[2])
     try:
         run.fit(None, run.logs())
     except Exception as error:
         sentence = str(error) if isinstance(error, InputError) else machine_fault(error)
         if sentence is None:
             raise
-        sys.stdout.write(sentence)  # the first process tells it, if it does not find the same
-        sys.stdout.flush()
+        os.write(told, sentence.encode(errors="backslashreplace"))  # for the first process
         os._exit(_TOLD)  # what ends a process group by the book waits for the others
 
 

@@ -18,13 +18,12 @@ _REMEDIES = {
 }
 
 _NO_MEMORY = "the machine's memory is full: lower `workers` in compute.yaml"
+_NO_GPU_MEMORY = "the GPU's memory is full: end other programs on it, lower `train.batch`, or raise `train.accumulate`"
 _NO_SHARED_MEMORY = "/dev/shm is too small for the processes that read ahead: enlarge it (a container: `--shm-size=8g`)"
 # Of memory: what errors say of it, in lower case, and the sentence for them. The first that fits counts.
 _SHORTAGES = (
-    (
-        ("cuda", "out of memory"),
-        "the GPU's memory is full: end other programs on it, or lower `train.batch` or raise `train.accumulate`",
-    ),
+    (("cuda", "out of memory"), _NO_GPU_MEMORY),
+    (("cublas_status_alloc_failed",), _NO_GPU_MEMORY),
     (("out of shared memory",), _NO_SHARED_MEMORY),
     (("unable to allocate shared memory",), _NO_SHARED_MEMORY),
     (
@@ -56,6 +55,18 @@ def machine_fault(error: BaseException) -> str | None:
 
 
 def _shortage(error: BaseException) -> str | None:
-    text = f"{error}".lower()
-    found = (sentence for signs, sentence in _SHORTAGES if all(sign in text for sign in signs))
-    return next(found, _NO_MEMORY if isinstance(error, MemoryError) else None)
+    text = _texts(error).lower()
+    found = next((sentence for signs, sentence in _SHORTAGES if all(sign in text for sign in signs)), None)
+    if found is None and isinstance(error, MemoryError):
+        last = f"{error}".strip().rpartition("\n")[2]  # a worker's has a traceback before it
+        return f"{_NO_MEMORY} ({last})" if last else _NO_MEMORY
+    return found
+
+
+def _texts(error: BaseException | None) -> str:
+    """Of an error and of those that caused it: torch says of a lost reader only there what killed it."""
+    texts = []
+    while error is not None:
+        texts.append(f"{error}")
+        error = error.__cause__
+    return "\n".join(texts)

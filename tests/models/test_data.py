@@ -92,6 +92,7 @@ def test_held_out_block(pairs: list[int], share: float, train: list[int], held: 
 def test_held_out_block_of_three_sweeps_shares_none_of_them() -> None:
     train, held = split_pairs(np.arange(11), 0.2, sweeps=3)
     assert (train.tolist(), held.tolist()) == ([0, 1, 2, 3, 4, 5, 6], [9, 10])  # 9 reads sweeps 8 to 10, 6 reads 5 to 7
+    assert split_pairs(np.array([1, 2, 3]), 0.1, sweeps=3)[0].tolist() == [1, 2, 3]  # else none would be left
 
 
 def test_order_depends_on_seed_and_epoch_alone() -> None:

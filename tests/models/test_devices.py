@@ -8,6 +8,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import pytest
 import torch
@@ -133,6 +134,15 @@ def test_a_process_that_was_killed_ends_the_training(how: str, done: bool, handl
     assert run.returncode == status, run.stderr
     told = "error: the training of another device was killed by signal 9\n" if status else ""
     assert run.stderr == told
+
+
+def test_what_another_process_told_is_its_sentence() -> None:
+    process = subprocess.Popen([sys.executable, "-c", "raise SystemExit(3)"])
+    process.wait()
+    with TemporaryFile() as told:
+        told.write("log Zürich: no".encode())
+        told.flush()
+        assert ranks._failure([ranks.Other(process, told)]) == "stopped: log Zürich: no"
 
 
 def test_a_process_that_lingers_does_not_spoil_a_finished_training(

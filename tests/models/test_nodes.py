@@ -20,6 +20,7 @@ from pathlib import Path
 import pytest
 from torch.distributed import HashStore
 
+from models.data.faults import ReadError
 from models.errors import InputError
 from models.training.parameters import TrainParameters
 from stages.learning import launch, meeting, node
@@ -247,6 +248,17 @@ def test_the_stage_is_told_the_fault_of_any_process(second_process: Path) -> Non
     assert file.read_text().startswith(SENTENCE.format(host=socket.gethostname()))
     with pytest.raises(InputError, match="Input/output error"):
         launch._raise_fault(second_process, 1, compute())
+
+
+def test_what_one_process_reads_wrong_is_left_to_the_launcher_to_end(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others wait for it within a step."""
+
+    def fit(*_: object) -> None:
+        raise ReadError("log a: sweep 3 holds a point that is not finite")
+
+    monkeypatch.setattr(Run, "fit", fit)
+    with pytest.raises(Alone, match="log a: sweep 3"):
+        node._fit(run, None, [])
 
 
 def test_a_fault_that_the_stage_cannot_be_told_is_on_the_terminal(second_process: Path) -> None:

@@ -3,10 +3,13 @@
 """Faults of the machine are one sentence with what to do; by the errors themselves where they can be made."""
 
 import errno
+import os
+import signal
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader, Dataset
 
 from stages.pipeline.machine import machine_fault
 
@@ -23,7 +26,31 @@ def raised_by_torch() -> None:
 def test_a_lack_of_memory(raises) -> None:
     with pytest.raises((MemoryError, RuntimeError)) as caught:
         raises()
-    assert machine_fault(caught.value) == "the machine's memory is full: lower `workers` in compute.yaml"
+    fault = machine_fault(caught.value) or ""
+    assert fault.startswith("the machine's memory is full: lower `workers` in compute.yaml")
+    assert ("1.00 EiB" in fault) == isinstance(caught.value, MemoryError)  # how much, where it alone tells that
+
+
+class Killed(Dataset[int]):
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, key: int) -> int:
+        os.kill(os.getpid(), self.number)
+        return key
+
+
+@pytest.mark.parametrize(
+    ("number", "start"),
+    [(signal.SIGKILL, "a process that reads ahead was killed"), (signal.SIGBUS, "/dev/shm is too small")],
+)
+def test_a_reader_that_is_killed_while_it_is_waited_for(number: int, start: str) -> None:
+    with pytest.raises(RuntimeError) as caught:
+        list(DataLoader(Killed(number), num_workers=1))
+    assert (machine_fault(caught.value) or "").startswith(start)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +58,7 @@ def test_a_lack_of_memory(raises) -> None:
     [
         ("CUDA out of memory. Tried to allocate 20.00 MiB.", "the GPU's memory is full"),
         ("the kernels were not loaded (CUDA error 2: out of memory)", "the GPU's memory is full"),
+        ("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`", "the GPU's memory is full"),
         (
             "DataLoader worker (pid 5) is killed by signal: Bus error. It is possible that dataloader's workers are"
             " out of shared memory. Please try to raise your shared memory limit.",
