@@ -144,6 +144,8 @@ def test_a_fault_of_the_first_process_is_its_sentence(trained: Trained, tmp_path
     """Here there is nothing to train on, in a project of its own."""
     folder = tmp_path / "project"
     subprocess.run(["git", "clone", "--quiet", trained.project.folder, folder], check=True)
+    for kind in ("frames", "ground", "clusters"):
+        (folder / "data" / kind / "train").mkdir(parents=True)
     empty = Trained(Project(folder, trained.project.environment), b"")
     assert empty.start(tmp_path / "store", tmp_path / "output").wait(timeout=120) == 1
     (line,) = (line for line in (tmp_path / "output").read_text().splitlines() if "error" in line)
